@@ -1,0 +1,17 @@
+// Build-wide macros. The only file that defines any: names start with RINGLET_.
+#pragma once
+
+namespace ringlet::detail {
+
+// Prints "ringlet: <sentence> (<file>:<line>)" on stderr and aborts. For mistakes of the program
+// itself: a broken lifetime rule is never an error code, in no build mode.
+[[noreturn]] void die(const char* sentence, const char* file, int line) noexcept;
+
+}  // namespace ringlet::detail
+
+// Checked in every build: `condition` must hold, or the program ends with `sentence`.
+#define RINGLET_REQUIRE(condition, sentence)                            \
+    do {                                                                \
+        if (!(condition)) [[unlikely]]                                  \
+            ::ringlet::detail::die((sentence), __FILE__, __LINE__);     \
+    } while (false)

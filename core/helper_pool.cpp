@@ -1,0 +1,60 @@
+#include "core/helper_pool.h"
+
+#include "core/loop.h"
+
+namespace ringlet {
+
+helper_pool::~helper_pool() {
+    {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+    }
+    ready_.notify_all();
+    for (std::thread& thread : threads_) {
+        thread.join();
+    }
+}
+
+void helper_pool::submit(helper_job& job) {
+    bool start_thread = false;
+    {
+        const std::lock_guard lock(mutex_);
+        start_thread = jobs_.size() >= idle_ && threads_.size() < threads_max;
+    }
+    if (start_thread) {
+        try {
+            threads_.emplace_back([this] { serve(); });
+        } catch (const std::system_error&) {
+            if (threads_.empty()) {
+                throw;
+            }
+        }
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        jobs_.push_back(&job);
+        outstanding_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ready_.notify_one();
+}
+
+void helper_pool::serve() noexcept {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        ++idle_;
+        ready_.wait(lock, [this] { return closing_ || !jobs_.empty(); });
+        --idle_;
+        if (jobs_.empty()) {
+            return;
+        }
+        helper_job& job = *jobs_.front();
+        jobs_.pop_front();
+        lock.unlock();
+        job.blocking_(job);
+        loop_.post_from_thread(job);
+        outstanding_.fetch_sub(1, std::memory_order_release);
+        lock.lock();
+    }
+}
+
+}  // namespace ringlet

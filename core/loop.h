@@ -1,0 +1,113 @@
+// The event loop: one per thread that wants one, used by that thread only (except
+// `post_from_thread` and `stop_from_thread`).
+//
+// One turn:
+//   1. run ready work, up to a budget, so that I/O is never starved; take in the inbox
+//   2. run the timers that are due
+//   3. run the flush work: sockets hand over what they collected during the turn
+//   4. wait: submit everything in one system call, until the next timer; no system call at all
+//      while work is ready and the driver sees nothing to do
+//   5. dispatch the completions of this turn, each copied out before its handler runs
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "core/driver.h"
+#include "core/inbox.h"
+#include "core/operation.h"
+#include "core/stats.h"
+#include "core/timer_heap.h"
+#include "core/work.h"
+
+namespace ringlet {
+
+class helper_pool;
+
+struct loop_options {
+    driver_options driver;
+};
+
+class loop {
+public:
+    // Throws `error` when the driver cannot be had.
+    explicit loop(const loop_options& options = {});
+    loop(const loop&) = delete;
+    loop& operator=(const loop&) = delete;
+    // Cancels what is still active and waits for it: handlers may run in here, and may not start
+    // anything new. Queued work and pending timers are forgotten (but see work::run_always).
+    ~loop();
+
+    // Turns until `stop`. Throws `error(errc::forked)` in a child process of the loop's maker.
+    void run();
+    // One turn; sleeps only if `may_block` and nothing is ready.
+    void run_once(bool may_block = true);
+    // Makes `run` return at the end of this turn (also when called before it).
+    void stop() noexcept { stopping_ = true; }
+
+    // Operations: see operation.h for who owns what until when.
+    // Requires: not active and prepared.
+    void start(operation& op) noexcept;
+    // Asks for an early end. Does nothing when `op` is idle or was already asked.
+    void cancel(operation& op) noexcept;
+    void give_back(const lent_buffer& buffer) noexcept { driver_->give_back(buffer); }
+
+    // Work to run in the next turn's step 1 (or later in this one's), in order.
+    void post(work& item) noexcept { ready_.push(item); }
+    // Work to run in this turn's step 3, after ready work and timers.
+    void post_flush(work& item) noexcept { flush_.push(item); }
+    void forget(work& item) noexcept;
+    // The same as `post` for other threads. The node must live until it ran, and the
+    // loop until the call returned.
+    void post_from_thread(work& item) noexcept;
+
+    // Timers. `start_timer` moves a pending timer. Throws std::bad_alloc when the heap cannot grow.
+    void start_timer(timer& item, instant deadline);
+    void cancel_timer(timer& item) noexcept { timers_.remove(item); }
+
+    // This turn's time: read once per turn, good enough for timeouts.
+    instant now() const noexcept { return now_; }
+    // The clock itself; also becomes this turn's time.
+    instant read_clock() noexcept { return now_ = driver_->now(); }
+
+    // Called around a wait that can block, and only then. A language binding lives here.
+    struct wait_hooks {
+        void (*before)(void* context) = nullptr;
+        void (*after)(void* context) = nullptr;
+        void* context = nullptr;
+    };
+    void set_wait_hooks(const wait_hooks& hooks) noexcept { hooks_ = hooks; }
+
+    ringlet::driver& driver() noexcept { return *driver_; }
+    helper_pool& helpers();
+    loop_stats stats() const noexcept;
+    // True in a child process made by fork() after this loop was.
+    bool forked() const noexcept;
+
+    // The loop that is running, or was made last, on this thread; null when there is none.
+    static loop* current() noexcept;
+
+private:
+    void run_ready() noexcept;
+    void run_timers() noexcept;
+    void run_flushes() noexcept;
+    void wait(bool may_block) noexcept;
+    void dispatch() noexcept;
+    void drain_active() noexcept;
+
+    std::unique_ptr<ringlet::driver> driver_;
+    work_queue ready_;
+    work_queue flush_;
+    timer_heap timers_;
+    inbox inbox_;
+    instant now_ = 0;
+    std::uint64_t operations_live_ = 0;
+    loop_stats stats_;
+    wait_hooks hooks_;
+    bool stopping_ = false;
+    unsigned fork_generation_;
+    loop* previous_;
+    std::unique_ptr<helper_pool> helpers_;
+};
+
+}  // namespace ringlet

@@ -1,0 +1,63 @@
+#include "core/uring_buffers.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+
+namespace ringlet::detail {
+namespace {
+
+void* map(std::size_t bytes) noexcept {
+    void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? nullptr : at;
+}
+
+}  // namespace
+
+uring_buffers::~uring_buffers() {
+    if (ring_ != nullptr) {
+        ::munmap(ring_, count_ * sizeof(io_uring_buf));
+        ::munmap(memory_, count_ * bytes_);
+    }
+}
+
+int uring_buffers::set_up(io_uring& ring, std::uint16_t group, unsigned count,
+                          std::size_t bytes) noexcept {
+    void* const entries = map(count * sizeof(io_uring_buf));
+    void* const memory = map(count * bytes);
+    io_uring_buf_reg request = {};
+    request.ring_addr = reinterpret_cast<std::uintptr_t>(entries);
+    request.ring_entries = count;
+    request.bgid = group;
+    const int status = entries == nullptr || memory == nullptr
+                           ? -ENOMEM
+                           : io_uring_register_buf_ring(&ring, &request, 0);
+    if (status != 0) {
+        if (entries != nullptr) {
+            ::munmap(entries, count * sizeof(io_uring_buf));
+        }
+        if (memory != nullptr) {
+            ::munmap(memory, count * bytes);
+        }
+        return status;
+    }
+    ring_ = static_cast<io_uring_buf_ring*>(entries);
+    memory_ = static_cast<std::byte*>(memory);
+    bytes_ = bytes;
+    count_ = count;
+    lent_ = count;
+    for (unsigned id = 0; id < count; ++id) {
+        give_back(static_cast<std::uint16_t>(id));
+    }
+    return 0;
+}
+
+void uring_buffers::give_back(std::uint16_t id) noexcept {
+    io_uring_buf_ring_add(ring_, memory_ + std::size_t{id} * bytes_,
+                          static_cast<unsigned>(bytes_), id,
+                          static_cast<int>(count_ - 1), 0);
+    io_uring_buf_ring_advance(ring_, 1);
+    --lent_;
+}
+
+}  // namespace ringlet::detail

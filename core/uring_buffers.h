@@ -1,0 +1,43 @@
+// A ring of receive buffers shared with the kernel (IORING_REGISTER_PBUF_RING). The kernel takes a
+// buffer when data arrives and names it in the completion; give_back returns it. Small and hot:
+// pages are touched only as far as data was written into them. Loop thread only.
+#pragma once
+
+#include <liburing.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ringlet::detail {
+
+class uring_buffers {
+public:
+    uring_buffers() = default;
+    uring_buffers(const uring_buffers&) = delete;
+    uring_buffers& operator=(const uring_buffers&) = delete;
+    ~uring_buffers();
+
+    // Registers `count` (a power of two) buffers of `bytes` each as group `group`.
+    // Returns 0 or -errno. The memory is freed after the ring has been closed, never before.
+    int set_up(io_uring& ring, std::uint16_t group, unsigned count, std::size_t bytes) noexcept;
+    bool ready() const noexcept { return ring_ != nullptr; }
+
+    std::byte* take(std::uint16_t id) noexcept {
+        ++lent_;
+        return memory_ + std::size_t{id} * bytes_;
+    }
+    void give_back(std::uint16_t id) noexcept;
+
+    std::size_t bytes() const noexcept { return bytes_; }
+    unsigned count() const noexcept { return count_; }
+    unsigned lent() const noexcept { return lent_; }
+
+private:
+    io_uring_buf_ring* ring_ = nullptr;
+    std::byte* memory_ = nullptr;
+    std::size_t bytes_ = 0;
+    unsigned count_ = 0;
+    unsigned lent_ = 0;
+};
+
+}  // namespace ringlet::detail

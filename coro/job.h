@@ -1,0 +1,78 @@
+// A job is one line of execution: a root task and the chain of tasks it awaits, of which exactly
+// one waits for something at any time. Cancellation works on jobs.
+//
+// `cancel` is remembered: the wait the job is in ends early, and every later wait of the job throws
+// `cancelled` at once. A wait that has already got its result delivers it first, so nothing that
+// the kernel did is lost. Cancel never resumes the job inside the call; it resumes from the loop,
+// after the operation in flight has really ended. Loop thread only.
+#pragma once
+
+#include <coroutine>
+
+#include "core/loop.h"
+
+namespace ringlet {
+
+// What a suspended job waits for. Lives in the awaiting frame.
+class waiter {
+public:
+    // Asks for an early end; the job is resumed later, from the loop.
+    virtual void cancel_wait() noexcept = 0;
+
+protected:
+    ~waiter() = default;
+};
+
+class job {
+public:
+    explicit job(ringlet::loop& owner) noexcept : loop_(owner) {}
+    job(const job&) = delete;
+    job& operator=(const job&) = delete;
+
+    ringlet::loop& loop() const noexcept { return loop_; }
+    bool is_cancelled() const noexcept { return cancelled_; }
+
+    void cancel() noexcept {
+        if (!cancelled_) {
+            cancelled_ = true;
+            if (waiting_ != nullptr) {
+                waiting_->cancel_wait();
+            }
+        }
+    }
+
+    // For awaitables: what the job waits for now; null when it runs.
+    void set_waiting(waiter* what) noexcept { waiting_ = what; }
+
+    // Called once, when the root task has ended and is suspended at its end: its frame may be
+    // destroyed in here.
+    virtual void root_finished() noexcept = 0;
+
+protected:
+    ~job() = default;
+
+private:
+    ringlet::loop& loop_;
+    waiter* waiting_ = nullptr;
+    bool cancelled_ = false;
+};
+
+// What every promise of ours starts with, so that awaitables find the job of whoever awaits.
+struct promise_base {
+    std::coroutine_handle<> continuation;  // debuggers look for this name
+    job* owner = nullptr;
+    bool started_inline = false;  // whoever awaits is on the stack, in await_suspend
+    bool finished = false;
+};
+
+// The job behind a coroutine; null for coroutines that are not ours (they cannot be cancelled).
+template <class Promise>
+job* job_of(std::coroutine_handle<Promise> handle) noexcept {
+    if constexpr (std::is_base_of_v<promise_base, Promise>) {
+        return handle.promise().owner;
+    } else {
+        return nullptr;
+    }
+}
+
+}  // namespace ringlet

@@ -1,0 +1,75 @@
+// What the small servers share: `NAME PORT [--host ADDRESS]`, listening, and an orderly stop on
+// SIGINT or SIGTERM. Bad arguments: a sentence on stderr and exit code 2.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <string>
+
+#include "core/loop.h"
+#include "core/signals.h"
+#include "net/address.h"
+
+namespace ringlet::examples {
+
+struct serve_arguments {
+    std::uint16_t port = 0;
+    std::string host = "127.0.0.1";
+    int exit_code = 0;
+    bool leave = false;  // help was printed, or the arguments are wrong
+    address where;
+};
+
+inline serve_arguments parse_serve_arguments(int count, char** arguments, const char* name) {
+    serve_arguments parsed;
+    CLI::App app{std::string(name) + ": see the README", name};
+    app.add_option("port", parsed.port, "the TCP port; 0 takes a free one")->required();
+    app.add_option("--host", parsed.host, "the address to listen on (127.0.0.1)");
+    try {
+        app.parse(count, arguments);
+    } catch (const CLI::ParseError& wrong) {
+        parsed.leave = true;
+        parsed.exit_code = app.exit(wrong) == 0 ? 0 : 2;
+        return parsed;
+    }
+    const result<address> where = address::parse(parsed.host, parsed.port);
+    if (!where) {
+        std::fprintf(stderr, "%s: --host %s is not an IP address\n", name, parsed.host.c_str());
+        parsed.leave = true;
+        parsed.exit_code = 2;
+        return parsed;
+    }
+    parsed.where = *where;
+    return parsed;
+}
+
+// Serves with what `make(loop)` gives (a pointer to an http::server) until a signal comes; then
+// answers in progress end, at most for `grace`.
+template <class Make>
+int serve_main(int count, char** arguments, const char* name, Make make) {
+    const serve_arguments parsed = parse_serve_arguments(count, arguments, name);
+    if (parsed.leave) {
+        return parsed.exit_code;
+    }
+    try {
+        loop events;
+        const auto service = make(events);
+        const address at = service->listen(parsed.where);
+        std::printf("%s on http://%s/ (%s)\n", name, at.text().c_str(), events.driver().name());
+        std::fflush(stdout);
+        wait_for_stop(events);
+        constexpr nanoseconds grace = std::chrono::seconds(2);
+        const instant end = events.read_clock() + grace.count();
+        service->drain();
+        while (!service->idle() && events.read_clock() < end) {
+            events.run_once(false);
+        }
+    } catch (const error& failure) {
+        std::fprintf(stderr, "%s: %s\n", name, failure.what());
+        return 2;
+    }
+    return 0;
+}
+
+}  // namespace ringlet::examples

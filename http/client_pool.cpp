@@ -1,0 +1,90 @@
+#include "http/client_pool.h"
+
+#include "http/incoming.h"
+
+namespace ringlet::http {
+
+using detail::client_connection;
+using detail::host_entry;
+
+client::reap_timer::reap_timer(client& c) noexcept
+    : timer([](timer& item) noexcept { static_cast<reap_timer&>(item).owner.reap(); }), owner(c) {}
+
+// The newest idle connection of the host that is still clean; dead ones are closed on the way.
+bool client::take_idle(incoming::state& state) {
+    while (client_connection* const idle = state.host->idle) {
+        unlink_idle(*idle);
+        --state.host->users;  // the request itself holds the entry
+        std::unique_ptr<client_connection> taken(idle);
+        if (!taken->stream.readable()) {
+            ++stats_.reused;
+            state.connection = std::move(taken);
+            return true;
+        }
+    }
+    return false;
+}
+
+// Keeps the connection when its answer is complete and nothing else has come on it.
+void client::keep_or_close(incoming::state& state) noexcept {
+    std::unique_ptr<client_connection> used = std::move(state.connection);
+    const bool clean = used->parser.complete() && used->parser.keep_alive() &&
+                       !used->parser.failed() && used->bytes_parsed == used->bytes.size() &&
+                       !used->stream.readable();
+    if (!clean || options_.idle_connections_max == 0) {
+        return;
+    }
+    if (stats_.idle == options_.idle_connections_max) {
+        close_oldest();
+    }
+    client_connection& kept = *used.release();
+    kept.bytes = {};
+    kept.bytes_parsed = 0;
+    kept.idle_since = loop_.now();
+    kept.host = state.host;
+    ++kept.host->users;
+    kept.host_next = std::exchange(kept.host->idle, &kept);
+    kept.newer = nullptr;
+    kept.older = std::exchange(newest_idle_, &kept);
+    (kept.older != nullptr ? kept.older->newer : oldest_idle_) = &kept;
+    ++stats_.idle;
+    if (!reap_timer_.pending()) {
+        loop_.start_timer(reap_timer_, loop_.now() + options_.idle_timeout.count());
+    }
+}
+
+// Takes it out of both lists; the host's use count is the caller's to lower.
+void client::unlink_idle(client_connection& idle) noexcept {
+    client_connection** at = &idle.host->idle;
+    while (*at != &idle) {
+        at = &(*at)->host_next;
+    }
+    *at = idle.host_next;
+    (idle.older != nullptr ? idle.older->newer : oldest_idle_) = idle.newer;
+    (idle.newer != nullptr ? idle.newer->older : newest_idle_) = idle.older;
+    --stats_.idle;
+}
+
+void client::close_oldest() noexcept {
+    const std::unique_ptr<client_connection> oldest(oldest_idle_);
+    unlink_idle(*oldest);
+    leave_host(*oldest->host);
+}
+
+void client::reap() noexcept {
+    const instant limit = loop_.now() - options_.idle_timeout.count();
+    while (oldest_idle_ != nullptr && oldest_idle_->idle_since <= limit) {
+        close_oldest();
+    }
+    if (oldest_idle_ != nullptr) {
+        loop_.start_timer(reap_timer_, oldest_idle_->idle_since + options_.idle_timeout.count());
+    }
+}
+
+void client::close_idle() noexcept {
+    while (oldest_idle_ != nullptr) {
+        close_oldest();
+    }
+}
+
+}  // namespace ringlet::http

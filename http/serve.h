@@ -1,0 +1,162 @@
+// Coroutine handlers on the server:
+//
+//     http::service app(loop, [](http::request& in, http::response& out) -> task<void> {
+//         co_await out.send(200, "text/plain", "Hello, World!");
+//     });
+//     app.listen(address::loopback_v4(8000));
+//
+// Each request runs its handler as a job. When the peer goes away the job is cancelled: its waits
+// throw `cancelled`, and the service waits for its end. A handler that throws gives a 500, or, when
+// the head is out already, a reset; so does one that ends without having answered.
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "coro/run.h"
+#include "coro/suspension.h"
+#include "coro/task.h"
+#include "http/server.h"
+
+namespace ringlet::http {
+
+namespace detail {
+class handler_job;
+
+// Waits for something an exchange_listener is told of; resumed from the loop.
+class listener_wait : public suspension<listener_wait> {
+public:
+    listener_wait(handler_job& owner, bool ready) noexcept : owner_(owner), ready_(ready) {}
+    bool await_ready() const noexcept { return ready_; }
+    void enlist() noexcept;
+    void delist() noexcept;
+    void await_resume() const { check_cancelled(); }
+
+private:
+    handler_job& owner_;
+    bool ready_;
+};
+}  // namespace detail
+
+// The request of a running handler. To be used until the answer is complete, views too; after
+// that, or once the peer is gone, everything here throws `cancelled`.
+class request {
+public:
+    const request_head& head() const;
+    std::string_view method() const { return head().method_text(); }
+    std::string_view target() const { return head().target; }
+    std::string_view path() const { return head().path; }
+    std::string_view query() const { return head().query; }
+    std::string_view header(std::string_view name) const { return head().value(name); }
+    address peer() const;
+
+    // The next piece of the body; empty at its end.
+    task<std::string> read();
+    // All of it (limits::body_bytes_max bounds it).
+    task<std::string> body();
+
+private:
+    friend class detail::handler_job;
+    explicit request(detail::handler_job& owner) noexcept : owner_(owner) {}
+
+    detail::handler_job& owner_;
+};
+
+// The answer of a running handler: `send` once, or `start`, `write` ..., `finish`.
+// All throw `cancelled` once the peer is gone, and std::invalid_argument for a header that may not
+// be sent.
+class response {
+public:
+    task<void> send(int status, std::string_view content_type, std::string_view body);
+    task<void> send(int status, const headers& fields, std::string_view body);
+    // Begins a streamed answer: chunked, or of `length` bytes.
+    void start(int status, const headers& fields, body_framing framing = body_framing::chunked());
+    // Waits while the peer is slow. Views must live until it ends.
+    task<void> write(std::string_view bytes);
+    void finish();
+    bool started() const noexcept { return started_; }
+
+private:
+    friend class detail::handler_job;
+    explicit response(detail::handler_job& owner) noexcept : owner_(owner) {}
+
+    detail::handler_job& owner_;
+    bool started_ = false;
+    bool finished_ = false;
+};
+
+namespace detail {
+
+// One running handler; deletes itself at its end. `keep` keeps the handler object alive with it.
+class handler_job final : public detached_job, private exchange_listener {
+public:
+    handler_job(exchange& at, std::shared_ptr<void> keep) noexcept;
+    static void* operator new(std::size_t bytes) {
+        return ringlet::detail::allocate_frame(bytes);
+    }
+    static void operator delete(void* memory, std::size_t bytes) noexcept {
+        ringlet::detail::free_frame(memory, bytes);
+    }
+
+    void start(task<void> handler) noexcept {
+        handler_ = std::move(handler);
+        handler_.start_as_root(*this);
+    }
+
+    request in;
+    response out;
+
+private:
+    friend class http::request;
+    friend class http::response;
+    friend class listener_wait;
+
+    ~handler_job() override = default;
+    void root_finished() noexcept override;
+    void on_body(std::string_view bytes) noexcept override;
+    void on_body_end() noexcept override;
+    void on_writable() noexcept override;
+    void on_aborted(std::error_code code) noexcept override;
+    void wake() noexcept;
+    exchange& live() const;  // throws `cancelled` when the peer is gone
+
+    void complete() noexcept { exchange_ = nullptr; }
+
+    exchange* exchange_;  // null once answered or aborted
+    std::shared_ptr<void> keep_;
+    task<void> handler_;
+    listener_wait* waiting_ = nullptr;
+    std::string body_;  // come, not read yet
+    bool wants_body_ = false;
+    bool body_ended_ = false;
+    bool body_paused_ = false;
+};
+
+}  // namespace detail
+
+// A server with a coroutine handler: a function object of (request&, response&) giving task<void>.
+// The function object lives until the service and the last of its jobs have ended.
+template <class Handler>
+    requires requires(Handler& handle, request& in, response& out) {
+        { handle(in, out) } -> std::same_as<task<void>>;
+    }
+class service : public server {
+public:
+    service(ringlet::loop& owner, Handler handler, const limits& sizes = {})
+        : server(owner, &service::handle, this, sizes),
+          handler_(std::make_shared<Handler>(std::move(handler))) {}
+
+private:
+    static void handle(void* self, exchange& at) noexcept {
+        const std::shared_ptr<Handler>& handler = static_cast<service*>(self)->handler_;
+        auto* const running = new detail::handler_job(at, handler);
+        running->start((*handler)(running->in, running->out));
+    }
+
+    std::shared_ptr<Handler> handler_;
+};
+
+}  // namespace ringlet::http

@@ -1,0 +1,132 @@
+#include "http/server.h"
+
+#include <time.h>
+
+#include <algorithm>
+
+namespace ringlet::http {
+namespace {
+
+constexpr nanoseconds sweep_longest = std::chrono::seconds(1);
+constexpr nanoseconds sweep_shortest = std::chrono::milliseconds(5);
+
+// Deadlines are looked at often enough to be at most a quarter late.
+nanoseconds sweep_interval(const limits& sizes) noexcept {
+    const auto shortest = std::min({sizes.header_timeout, sizes.keep_alive_timeout,
+                                    sizes.body_idle_timeout, sizes.write_stall_timeout,
+                                    sizes.linger_timeout});
+    return std::clamp(nanoseconds(shortest) / 4, sweep_shortest, sweep_longest);
+}
+
+}  // namespace
+
+server::sweep_timer::sweep_timer(server& s) noexcept
+    : timer([](timer& item) noexcept { static_cast<sweep_timer&>(item).owner.sweep(); }),
+      owner(s) {}
+
+server::server(loop& owner, request_handler handler, void* context, const limits& sizes)
+    : loop_(owner),
+      handler_(handler),
+      context_(context),
+      limits_(sizes),
+      sweep_timer_(*this),
+      sweep_every_(sweep_interval(sizes)) {}
+
+server::~server() {
+    idle_callback_ = nullptr;
+    while (first_ != nullptr) {
+        first_->drop({});
+    }
+    loop_.cancel_timer(sweep_timer_);
+}
+
+address server::listen(const address& where, const listen_options& options) {
+    tcp_listener& listener = listeners_.emplace_back(loop_, where, options);
+    listener.on_accept(
+        [](void* self, int fd) noexcept { static_cast<server*>(self)->accepted(fd); }, this);
+    return listener.local_address();
+}
+
+void server::accepted(int fd) noexcept {
+    ++stats_.connections;
+    auto* const connection = new exchange(*this, fd);
+    joined(*connection);
+    connection->start_receiving();
+}
+
+void server::joined(exchange& connection) noexcept {
+    connection.next_ = first_;
+    if (first_ != nullptr) {
+        first_->previous_ = &connection;
+    }
+    first_ = &connection;
+    if (++stats_.open == limits_.connections_max) {
+        for (tcp_listener& each : listeners_) {
+            each.set_accepting(false);
+        }
+    }
+    if (!sweep_timer_.pending()) {
+        loop_.start_timer(sweep_timer_, loop_.now() + sweep_every_.count());
+    }
+}
+
+void server::left(exchange& connection) noexcept {
+    (connection.previous_ != nullptr ? connection.previous_->next_ : first_) = connection.next_;
+    if (connection.next_ != nullptr) {
+        connection.next_->previous_ = connection.previous_;
+    }
+    if (stats_.open-- == limits_.connections_max && !draining_) {
+        for (tcp_listener& each : listeners_) {
+            each.set_accepting(true);
+        }
+    }
+    if (stats_.open == 0) {
+        loop_.cancel_timer(sweep_timer_);
+        if (draining_ && idle_callback_ != nullptr) {
+            std::exchange(idle_callback_, nullptr)(idle_context_);
+        }
+    }
+}
+
+void server::sweep() noexcept {
+    const instant now = loop_.now();
+    for (exchange* each = first_; each != nullptr;) {
+        exchange* const next = each->next_;
+        if (each->deadline_ <= now) {
+            each->reach_deadline();
+        }
+        each = next;
+    }
+    if (first_ != nullptr) {
+        loop_.start_timer(sweep_timer_, now + sweep_every_.count());
+    }
+}
+
+void server::drain() noexcept {
+    draining_ = true;
+    listeners_.clear();
+    for (exchange* each = first_; each != nullptr;) {
+        exchange* const next = each->next_;
+        if (each->parser_.idle() && !each->owes_answer() && !each->sending() &&
+            !each->lingering_) {
+            each->begin_end();
+        }
+        each = next;
+    }
+    if (stats_.open == 0 && idle_callback_ != nullptr) {
+        std::exchange(idle_callback_, nullptr)(idle_context_);
+    }
+}
+
+void server::on_idle(void (*callback)(void*) noexcept, void* context) noexcept {
+    idle_callback_ = callback;
+    idle_context_ = context;
+}
+
+std::string_view server::date() noexcept {
+    timespec now = {};
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return date_.get(now.tv_sec);
+}
+
+}  // namespace ringlet::http

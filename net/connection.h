@@ -1,0 +1,103 @@
+// The callback floor of every stream: one connected descriptor, at most one receive and one send in
+// flight, output collected during a turn and sent by one operation at its end. No coroutine and no
+// allocation per message. tcp_stream and the HTTP server stand on it.
+//
+// Life: made with `new`; a derived class reacts in on_received / on_end / on_sent; `close` is the
+// end: what is in flight is cancelled and waited for, then the descriptor is closed and the object
+// deletes itself, from the loop, never inside a call of `close`. No callback comes after `close`.
+// Loop thread only.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "core/loop.h"
+#include "net/address.h"
+#include "net/chunk.h"
+
+namespace ringlet {
+
+class connection {
+public:
+    // Takes over `fd`, a connected stream socket.
+    connection(ringlet::loop& owner, int fd) noexcept;
+    connection(const connection&) = delete;
+    connection& operator=(const connection&) = delete;
+
+    ringlet::loop& loop() const noexcept { return loop_; }
+    int descriptor() const noexcept { return fd_; }
+    address local_address() const noexcept;
+    address peer_address() const noexcept;
+
+    // Asks for data, until pause_receiving, end of stream or an error. May be called any time.
+    void start_receiving() noexcept;
+    // Back-pressure. Bytes already on their way may still come.
+    void pause_receiving() noexcept;
+    bool receiving() const noexcept { return wants_data_; }
+
+    // Bytes appended here are sent at the end of the turn once `flush` was called in it. Requires:
+    // no send_from in progress.
+    std::string& output() noexcept;
+    void flush() noexcept;
+    // Sends straight from the caller's memory, which must stay until on_sent or on_send_failed.
+    // Requires: nothing else is being sent.
+    void send_from(std::span<const std::byte> bytes) noexcept;
+    // Ends what is being sent early.
+    void cancel_send() noexcept;
+    // True while bytes wait to be taken by the kernel.
+    bool sending() const noexcept { return send_.active() || !output_.empty(); }
+    std::size_t unsent_bytes() const noexcept { return output_.size() + send_bytes_left_; }
+
+    // Ends our direction; requires that nothing is being sent.
+    void shutdown_send() noexcept;
+    // See above. The second call does nothing.
+    void close() noexcept;
+    // The same, but the peer gets a reset instead of an orderly end.
+    void abort() noexcept;
+    bool closed() const noexcept { return closing_; }
+
+protected:
+    virtual ~connection();
+    virtual void on_received(chunk bytes) noexcept = 0;
+    // Once: the peer ended its direction (no code), or receiving failed.
+    virtual void on_end(std::error_code code) noexcept = 0;
+    // Everything handed over so far has been taken by the kernel.
+    virtual void on_sent() noexcept = 0;
+    // Sending failed, or ended early after cancel_send (ECANCELED): a part may have been sent.
+    virtual void on_send_failed(std::error_code code) noexcept = 0;
+
+private:
+    struct receive_operation : operation {
+        connection& owner;
+        explicit receive_operation(connection& c) noexcept;
+    };
+    struct send_operation : operation {
+        connection& owner;
+        explicit send_operation(connection& c) noexcept;
+    };
+    struct deferred_work : work {
+        connection& owner;
+        explicit deferred_work(connection& c) noexcept;
+    };
+
+    void received(const completion& what) noexcept;
+    void sent(int result) noexcept;
+    void run_deferred() noexcept;
+    void finish_close() noexcept;
+
+    ringlet::loop& loop_;
+    receive_operation receive_;
+    send_operation send_;
+    deferred_work deferred_;  // sends what was collected; after the end, deletes
+    std::string output_;          // collected in this turn
+    std::string sending_;         // the kernel's until the send's completion
+    const std::byte* send_at_ = nullptr;
+    std::size_t send_bytes_left_ = 0;
+    int fd_;
+    bool wants_data_ = false;
+    bool ended_ = false;
+    bool closing_ = false;
+    bool stop_sending_ = false;
+};
+
+}  // namespace ringlet

@@ -1,0 +1,180 @@
+#include "net/tcp_stream.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "net/connection.h"
+
+namespace ringlet {
+namespace detail {
+
+// What has come while nobody was waiting is kept up to this many bytes; then receiving pauses
+// until it has been read.
+constexpr std::size_t unread_bytes_max = 256 * 1024;
+
+class stream_core final : public connection {
+public:
+    using connection::connection;
+
+    static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
+    static void operator delete(void* memory, std::size_t bytes) noexcept {
+        free_frame(memory, bytes);
+    }
+
+    // What there is without waiting: bytes, else the end or an error.
+    bool take_unread(chunk& into, std::error_code& code) {
+        if (unread_) {
+            into = chunk(std::as_bytes(std::span(unread_->data(), unread_->size())));
+            drop_unread();
+            return true;
+        }
+        code = end_code_;
+        return end_seen_;
+    }
+    // As much of the unread bytes as fits; 0 when there are none.
+    std::size_t copy_unread(std::span<std::byte> into) noexcept {
+        if (!unread_) {
+            return 0;
+        }
+        const std::size_t bytes = std::min(into.size(), unread_->size());
+        std::memcpy(into.data(), unread_->data(), bytes);
+        unread_->erase(0, bytes);
+        if (unread_->empty()) {
+            drop_unread();
+        }
+        return bytes;
+    }
+    // Puts bytes back that a reader could not take.
+    void put_back(std::span<const std::byte> bytes) {
+        if (!unread_) {
+            unread_ = std::make_unique<std::string>();
+        }
+        unread_->append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
+    bool readable() const noexcept { return unread_ || end_seen_; }
+
+    void set_reader(receive_wait* reader) noexcept {
+        RINGLET_REQUIRE(reader_ == nullptr || reader == nullptr,
+                        "two coroutines receive from one stream at once");
+        reader_ = reader;
+        if (reader != nullptr && !receiving()) {
+            start_receiving();
+        }
+    }
+    void set_writer(send_wait& writer, std::span<const std::byte> bytes) noexcept {
+        RINGLET_REQUIRE(writer_ == nullptr, "two coroutines send to one stream at once");
+        writer_ = &writer;
+        send_from(bytes);
+    }
+
+private:
+    ~stream_core() override = default;
+
+    void on_received(chunk bytes) noexcept override {
+        if (receive_wait* const reader = std::exchange(reader_, nullptr)) {
+            reader->resume_with(std::move(bytes));
+            return;
+        }
+        put_back(bytes);
+        if (unread_->size() >= unread_bytes_max) {
+            pause_receiving();
+        }
+    }
+    void on_end(std::error_code code) noexcept override {
+        end_seen_ = true;
+        end_code_ = code;
+        if (receive_wait* const reader = std::exchange(reader_, nullptr)) {
+            reader->resume(code);
+        }
+    }
+    void on_sent() noexcept override { end_send({}); }
+    void on_send_failed(std::error_code code) noexcept override { end_send(code); }
+
+    void end_send(std::error_code code) noexcept {
+        if (send_wait* const writer = std::exchange(writer_, nullptr)) {
+            writer->resume(code);
+        }
+    }
+    void drop_unread() noexcept {
+        unread_.reset();
+        if (!end_seen_ && !receiving()) {
+            start_receiving();
+        }
+    }
+
+    receive_wait* reader_ = nullptr;
+    send_wait* writer_ = nullptr;
+    std::unique_ptr<std::string> unread_;
+    std::error_code end_code_;
+    bool end_seen_ = false;
+};
+
+bool receive_wait::await_ready() { return core_->take_unread(bytes_, code_); }
+
+void receive_wait::begin() noexcept { core_->set_reader(this); }
+
+void receive_wait::cancel_wait() noexcept {
+    if (!queued()) {
+        core_->set_reader(nullptr);
+        core_->loop().post(*this);
+    }
+}
+
+void receive_wait::run_cancelled(work& item) noexcept {
+    static_cast<receive_wait&>(item).resume(
+        std::make_error_code(std::errc::operation_canceled));
+}
+
+void send_wait::begin() noexcept { core_->set_writer(*this, bytes_); }
+
+void send_wait::cancel_wait() noexcept { core_->cancel_send(); }
+
+}  // namespace detail
+
+tcp_stream::tcp_stream(loop& owner, int fd) : core_(new detail::stream_core(owner, fd)) {}
+
+task<std::size_t> tcp_stream::read_some(std::span<std::byte> into) {
+    if (const std::size_t bytes = core_->copy_unread(into)) {
+        co_return bytes;
+    }
+    const chunk next = co_await receive();
+    const std::size_t bytes = std::min(into.size(), next.size());
+    std::memcpy(into.data(), next.bytes().data(), bytes);
+    if (bytes < next.size()) {
+        core_->put_back(next.bytes().subspan(bytes));
+    }
+    co_return bytes;
+}
+
+task<void> tcp_stream::read_exactly(std::span<std::byte> into) {
+    while (!into.empty()) {
+        const std::size_t bytes = co_await read_some(into);
+        if (bytes == 0) {
+            throw error(errc::end_of_stream);
+        }
+        into = into.subspan(bytes);
+    }
+}
+
+void tcp_stream::shutdown_send() noexcept { core_->shutdown_send(); }
+
+void tcp_stream::close() noexcept {
+    if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
+        core->close();
+    }
+}
+
+void tcp_stream::abort() noexcept {
+    if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
+        core->abort();
+    }
+}
+
+bool tcp_stream::readable() const noexcept { return core_->readable(); }
+address tcp_stream::local_address() const noexcept { return core_->local_address(); }
+address tcp_stream::peer_address() const noexcept { return core_->peer_address(); }
+int tcp_stream::descriptor() const noexcept { return core_->descriptor(); }
+
+}  // namespace ringlet

@@ -1,0 +1,68 @@
+// What every suite shares: which driver the suite runs on, its seed, and turns with an end.
+#pragma once
+
+#include <dirent.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "core/loop.h"
+
+namespace ringlet::test {
+
+// The driver that a default-made loop gets in this process: RINGLET_DRIVER, else uring or epoll.
+inline const std::string& driver_name() {
+    static const std::string name = make_driver({})->name();
+    return name;
+}
+
+// False on the fake driver, whose sockets exist in its own memory only: a case that needs a real
+// socket, a second loop or a second process to talk to begins with `if (!real_kernel()) return;`.
+inline bool real_kernel() { return driver_name() != "fake"; }
+
+// RINGLET_SEED, else 1. Printed by main, so that a failed run can be repeated.
+inline std::uint64_t seed() {
+    const char* text = std::getenv("RINGLET_SEED");
+    const std::uint64_t value = text != nullptr ? std::strtoull(text, nullptr, 10) : 0;
+    return value != 0 ? value : 1;
+}
+
+// Options for a loop on this process's driver; a fake one gets `fake_seed`.
+inline loop_options options_with_seed(std::uint64_t fake_seed) {
+    loop_options options;
+    options.driver.name = driver_name();
+    options.driver.seed = fake_seed;
+    return options;
+}
+
+// Turns the loop until `done()`; false when that has not come about after `turns_max` turns.
+template <class Predicate>
+bool run_until(loop& on, Predicate done, int turns_max = 200'000) {
+    for (int turn = 0; turn < turns_max; ++turn) {
+        if (done()) {
+            return true;
+        }
+        on.run_once();
+    }
+    return done();
+}
+
+// Turns the loop until nothing is active and nothing more comes of it.
+inline bool run_until_idle(loop& on) {
+    return run_until(on, [&] { return on.stats().operations_live == 0; });
+}
+
+// How many descriptors this process has open, without the one used for counting.
+inline int open_descriptors() {
+    int count = 0;
+    if (DIR* directory = ::opendir("/proc/self/fd")) {
+        while (::readdir(directory) != nullptr) {
+            ++count;
+        }
+        ::closedir(directory);
+    }
+    return count - 3;
+}
+
+}  // namespace ringlet::test
