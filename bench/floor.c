@@ -129,8 +129,8 @@ static void on_accept(int listener) {
 
 static void prepare_answers(size_t wanted_bytes) {
     char response[response_bytes_max + 1];
-    const char *form = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n%s%.*s%s"
-                       "\r\nHello, World!";
+    const char *form = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n"
+                       "%s%.*s%s\r\nHello, World!";
     char fill[response_bytes_max];
     memset(fill, '-', sizeof fill);
     int plain = snprintf(response, sizeof response, form, "", 0, fill, "");

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -93,7 +94,10 @@ int uring_driver::set_up() noexcept {
 
 void uring_driver::enable() noexcept {
     enabled_ = true;
-    RINGLET_REQUIRE(io_uring_enable_rings(&ring_) == 0, "the kernel refused to enable the ring");
+    // The call itself: the shared liburing 2.3 does not export io_uring_enable_rings.
+    const long status = ::syscall(__NR_io_uring_register, ring_.ring_fd,
+                                  IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
+    RINGLET_REQUIRE(status == 0, "the kernel refused to enable the ring");
     registered_ = io_uring_register_ring_fd(&ring_) == 1;
     if (registered_) {
         enter_flags_ |= IORING_ENTER_REGISTERED_RING;
