@@ -132,19 +132,19 @@ def measure_http(bench):
 
 
 def measure_memory(bench):
-    count = IDLE_CONNECTIONS // (10 if bench.quick else 1)
     with ExitStack() as stack:
         servers = [bench.floor(stack, "echo"), *bench.our_servers(stack, "echo_server")]
         for server in servers:
             before = settled_private_bytes(server)
-            load = Load(bench.tool("bench_load"), "echo", server.port, count, 64)
-            silent = (settled_private_bytes(server) - before) / count
-            load.round(20, count)
-            used = (settled_private_bytes(server) - before) / count
+            load = Load(bench.tool("bench_load"), "echo", server.port, IDLE_CONNECTIONS, 64)
+            silent = (settled_private_bytes(server) - before) / IDLE_CONNECTIONS
+            load.round(20, IDLE_CONNECTIONS)
+            used = (settled_private_bytes(server) - before) / IDLE_CONNECTIONS
             load.close()
+            work = f"{IDLE_CONNECTIONS:,} idle TCP connections, private memory of each"
             bench.report.add(Row(
-                "memory", f"{count} idle TCP connections, private memory of each", server.name,
-                max(silent, used), "B", target=None if server.name == "floor" else IDLE_BYTES_MAX,
+                "memory", work, server.name, max(silent, used), "B",
+                target=None if server.name == "floor" else IDLE_BYTES_MAX,
                 note=f"{silent:.0f} B before the first message, {used:.0f} B after one echo each"))
 
 

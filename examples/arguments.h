@@ -54,16 +54,22 @@ int serve_main(int count, char** arguments, const char* name, Make make) {
     }
     try {
         loop events;
+        const signal_watch stop(
+            events, {SIGINT, SIGTERM},
+            [](void* to, int) noexcept { static_cast<loop*>(to)->stop(); }, &events);
         const auto service = make(events);
         const address at = service->listen(parsed.where);
         std::printf("%s on http://%s/ (%s)\n", name, at.text().c_str(), events.driver().name());
         std::fflush(stdout);
-        wait_for_stop(events);
+        events.run();
         constexpr nanoseconds grace = std::chrono::seconds(2);
         const instant end = events.read_clock() + grace.count();
         service->drain();
         while (!service->idle() && events.read_clock() < end) {
-            events.run_once(false);
+            timer wake([](timer&) noexcept {});
+            events.start_timer(wake, end);
+            events.run_once();
+            events.cancel_timer(wake);
         }
     } catch (const error& failure) {
         std::fprintf(stderr, "%s: %s\n", name, failure.what());

@@ -198,10 +198,6 @@ void incoming::state::on_head(const response_head& what) {
         coding = what.value("Content-Encoding");
     }
     decode_failure_ = decoder.open(coding, web.options().sizes.decoded_bytes_max);
-    if (decode_failure_ == decode_error::unsupported_coding) {
-        // Not ours to undo: the caller gets the bytes and the header as they are.
-        decode_failure_ = decoder.open({}, web.options().sizes.decoded_bytes_max);
-    }
 }
 
 void incoming::state::on_body(std::string_view bytes) {

@@ -68,6 +68,10 @@ struct message_parser::callbacks {
     static int chunk_extension(llhttp_t* engine, const char*, std::size_t length) {
         return span_result(self(engine), self(engine).add_chunk_extension(length));
     }
+    // The separator, which no piece shows.
+    static int chunk_extension_name_end(llhttp_t* engine) {
+        return chunk_extension(engine, nullptr, 1) == HPE_OK ? HPE_OK : -1;
+    }
     static int body(llhttp_t* engine, const char* at, std::size_t length) {
         message_parser& parser = self(engine);
         const int result = span_result(parser, parser.add_body(at, length));
@@ -100,6 +104,7 @@ struct message_parser::callbacks {
         table.on_header_value = value;
         table.on_chunk_extension_name = chunk_extension;
         table.on_chunk_extension_value = chunk_extension;
+        table.on_chunk_extension_name_complete = chunk_extension_name_end;
         table.on_headers_complete = head_complete;
         table.on_body = body;
         table.on_message_complete = message_complete;
@@ -282,9 +287,8 @@ parse_error message_parser::add_trailer_value(const char* at, std::size_t length
     return parse_error::none;
 }
 
-// One byte more for the separator that no event shows.
 parse_error message_parser::add_chunk_extension(std::size_t length) noexcept {
-    extension_bytes_ += static_cast<std::uint32_t>(length) + 1;
+    extension_bytes_ += static_cast<std::uint32_t>(length);
     return extension_bytes_ > sizes_.chunk_extension_bytes_max
                ? parse_error::chunk_extensions_too_large
                : parse_error::none;
@@ -312,12 +316,13 @@ parse_error message_parser::check_version() noexcept {
 }
 
 parse_error message_parser::check_transfer_coding(std::span<const header_view> fields) noexcept {
-    if (!(engine().flags & F_TRANSFER_ENCODING))
+    // Not the flag of llhttp, which overlooks an empty value.
+    const header_view* field = find_header(fields, "transfer-encoding");
+    if (!field)
         return parse_error::none;
     if (engine().http_minor == 0)
         return parse_error::chunked_on_1_0;
-    const header_view* field = find_header(fields, "transfer-encoding");
-    return field && equals_ignoring_case(field->value, "chunked")
+    return equals_ignoring_case(field->value, "chunked")
                ? parse_error::none
                : parse_error::unsupported_transfer_coding;
 }
@@ -336,7 +341,9 @@ parse_error message_parser::refusal(const char* end) noexcept {
             return std::strcmp(state.reason, "Invalid HTTP version") == 0
                        ? parse_error::unsupported_version
                        : parse_error::bad_version;
-        case HPE_INVALID_STATUS: return parse_error::bad_status_line;
+        case HPE_INVALID_HEADER_TOKEN:
+    case HPE_UNEXPECTED_SPACE: return parse_error::bad_header;
+    case HPE_INVALID_STATUS: return parse_error::bad_status_line;
         case HPE_INVALID_CHUNK_SIZE: return parse_error::bad_chunk;
         case HPE_UNEXPECTED_CONTENT_LENGTH:
         case HPE_INVALID_CONTENT_LENGTH:
@@ -348,7 +355,7 @@ parse_error message_parser::refusal(const char* end) noexcept {
         default: break;
     }
     if (phase_ == phase::body)
-        return trailers_.empty() ? parse_error::bad_chunk : parse_error::bad_header;
+        return parse_error::bad_chunk;
     if (fields_begin_ > 0)
         return parse_error::bad_header;
     if (kind_ == kind::response)

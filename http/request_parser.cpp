@@ -105,10 +105,10 @@ const request_head& owned_request_head::assign(const request_head& head) {
 }
 
 std::size_t request_parser::feed(std::string_view bytes, request_events& sink) {
+    pause_asked_ = false;
     if (failed() || ended())
         return 0;
     sink_ = &sink;
-    pause_asked_ = false;
     std::size_t used = 0;
     do {
         if (idle()) {
@@ -158,6 +158,8 @@ void request_parser::message_complete() {
 }
 
 bool request_parser::finish() noexcept {
+    if (failed())
+        return false;
     if (phase_ == phase::head)
         error_ = parse_error::truncated_head;
     else if (phase_ == phase::body)
@@ -203,7 +205,7 @@ parse_error request_parser::read_start_line(request_head& head) noexcept {
     head.target = start_text();
     const std::string_view after{head.target.data() + head.target.size(), version_prefix.size()};
     const std::size_t target_at = head.method_text().size() + 1;
-    if (head.target.data() != head_begin() + target_at || after.substr(0, 2) != " H")
+    if (head.target.data() != head_begin() + target_at || after.starts_with("  "))
         return parse_error::bad_syntax;
     return after == version_prefix ? parse_error::none : parse_error::bad_version;
 }

@@ -16,10 +16,10 @@ void response_parser::start(method request_method) noexcept {
 }
 
 std::size_t response_parser::feed(std::string_view bytes, response_events& sink) {
+    pause_asked_ = false;
     if (failed() || complete())
         return 0;
     sink_ = &sink;
-    pause_asked_ = false;
     std::size_t used = 0;
     do {
         if (phase_ == phase::between) {

@@ -31,12 +31,7 @@ result<int> open_for(loop& owner, const address& to, const connect_options& opti
 
 tcp_stream make_stream(loop& owner, int fd) {
     tune_stream(owner, fd);
-    try {
-        return tcp_stream(owner, fd);
-    } catch (...) {
-        owner.driver().close(fd);
-        throw;
-    }
+    return tcp_stream(owner, fd);
 }
 
 // Says more about the machine than about the peer: another attempt's failure tells more.

@@ -1,7 +1,7 @@
 #include "net/connection.h"
 
-#include <netinet/tcp.h>
-
+#include <cerrno>
+#include <utility>
 #include <vector>
 
 namespace ringlet {
@@ -84,6 +84,7 @@ void connection::start_receiving() noexcept {
 
 void connection::pause_receiving() noexcept {
     wants_data_ = false;
+    pausing_ = receive_.active();
     loop_.cancel(receive_);
 }
 
@@ -101,7 +102,7 @@ void connection::received(const completion& what) noexcept {
         on_received(chunk(loop_, what.buffer, static_cast<std::size_t>(what.result)));
         return;
     }
-    if (what.result == -ECANCELED) {
+    if (std::exchange(pausing_, false) && what.result == -ECANCELED) {
         if (wants_data_) {
             start_receiving();
         }
@@ -127,8 +128,10 @@ void connection::flush() noexcept {
 
 void connection::run_deferred() noexcept {
     if (closing_) {
-        loop_.driver().close(fd_);
-        delete this;
+        if (idle()) {
+            loop_.driver().close(fd_);
+            delete this;
+        }
         return;
     }
     if (send_.active() || output_.empty()) {
@@ -161,12 +164,11 @@ void connection::sent(int result) noexcept {
     }
     if (result < 0 || send_bytes_left_ > 0) {
         send_bytes_left_ = 0;
+        put_buffer(sending_);
         on_send_failed(system_code(result < 0 ? result : -ECANCELED));
         return;
     }
-    if (sending_.capacity() >= 256) {
-        put_buffer(sending_);
-    }
+    put_buffer(sending_);
     if (!output_.empty()) {
         flush();
         return;
@@ -201,7 +203,7 @@ void connection::close() noexcept {
 }
 
 void connection::finish_close() noexcept {
-    if (!receive_.active() && !send_.active()) {
+    if (idle() && !deferred_.queued()) {
         loop_.post(deferred_);
     }
 }

@@ -84,6 +84,7 @@ private:
     void sent(int result) noexcept;
     void run_deferred() noexcept;
     void finish_close() noexcept;
+    bool idle() const noexcept { return !receive_.active() && !send_.active(); }
 
     ringlet::loop& loop_;
     receive_operation receive_;
@@ -95,6 +96,7 @@ private:
     std::size_t send_bytes_left_ = 0;
     int fd_;
     bool wants_data_ = false;
+    bool pausing_ = false;  // a cancel of the receive, asked by pause_receiving, is under way
     bool ended_ = false;
     bool closing_ = false;
     bool stop_sending_ = false;

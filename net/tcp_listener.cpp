@@ -14,6 +14,31 @@ void tune_stream(loop& owner, int fd) noexcept {
     (void)owner.driver().set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
+// Resumed with a connection, or without one when the listener was closed.
+class tcp_listener::accept_wait final : public suspension<accept_wait> {
+public:
+    explicit accept_wait(core& from) noexcept : core_(from) {}
+    bool await_ready() noexcept;
+    void enlist() noexcept;
+    void delist() noexcept;
+    // The descriptor; the caller's from here on.
+    int await_resume() const {
+        check_cancelled();
+        if (fd_ < 0) {
+            throw error(errc::closed);
+        }
+        return fd_;
+    }
+    void end(int fd) noexcept {
+        fd_ = fd;
+        wake_up();
+    }
+
+private:
+    core& core_;  // gone, maybe, when this was woken
+    int fd_ = -1;
+};
+
 // Outlives its tcp_listener until the kernel has let go of the accept.
 class tcp_listener::core final : public operation, private timer, private work {
 public:
@@ -27,7 +52,7 @@ public:
         if (accepting) {
             arm();
         } else {
-            loop_.cancel(*this);
+            stop();
         }
     }
     void close() noexcept {
@@ -39,28 +64,43 @@ public:
         }
         waiting_.clear();
         if (accept_wait* const waiter = std::exchange(acceptor_, nullptr)) {
-            wake(*waiter);
+            waiter->end(-1);
         }
         if (active()) {
-            loop_.cancel(*this);
+            stop();
         } else {
             loop_.post(*this);
         }
+    }
+    void set_callback(accepted callback, void* context) noexcept {
+        callback_ = callback;
+        context_ = context;
+        set_accepting(true);
+    }
+    void set_acceptor(accept_wait* waiter) noexcept {
+        RINGLET_REQUIRE(waiter == nullptr || acceptor_ == nullptr,
+                        "two coroutines accept from one listener at once");
+        acceptor_ = waiter;
+        if (waiter != nullptr) {
+            set_accepting(true);
+        }
+    }
+    // A connection that has come already, or -1.
+    int take_waiting() noexcept {
+        if (waiting_.empty()) {
+            return -1;
+        }
+        const int fd = waiting_.front();
+        waiting_.pop_front();
+        return fd;
     }
 
     loop& owner() const noexcept { return loop_; }
     int descriptor() const noexcept { return fd_; }
 
-    accepted callback_ = nullptr;
-    void* context_ = nullptr;
-    accept_wait* acceptor_ = nullptr;
-    std::deque<int> waiting_;  // accepted, not yet taken
-
 private:
     static constexpr std::size_t waiting_max = 64;
     static constexpr nanoseconds retry_pause = std::chrono::milliseconds(50);
-
-    static void wake(accept_wait& waiter) noexcept;
 
     void arm() noexcept {
         if (!active() && !timer::pending() && !closing_) {
@@ -68,16 +108,22 @@ private:
             loop_.start(*this);
         }
     }
+    void stop() noexcept {
+        stopping_ = active();
+        loop_.cancel(*this);
+    }
     void take(int fd) noexcept {
         tune_stream(loop_, fd);
         if (callback_ != nullptr) {
             callback_(context_, fd);
             return;
         }
-        waiting_.push_back(fd);
         if (accept_wait* const waiter = std::exchange(acceptor_, nullptr)) {
-            wake(*waiter);
-        } else if (waiting_.size() >= waiting_max) {
+            waiter->end(fd);
+            return;
+        }
+        waiting_.push_back(fd);
+        if (waiting_.size() >= waiting_max) {
             set_accepting(false);
         }
     }
@@ -93,15 +139,16 @@ private:
         if (what.more || op.active()) {
             return;
         }
+        const bool stopped = std::exchange(self.stopping_, false);
         if (self.closing_) {
             if (!self.queued()) {
                 self.loop_.post(self);
             }
-        } else if (what.result == -ECANCELED) {
+        } else if (stopped) {
             if (self.wanted_) {
                 self.arm();
             }
-        } else {
+        } else if (what.result != -ECANCELED) {  // that is the loop's end
             // Out of descriptors or memory: what ended will come back, and busy retries would not
             // help it.
             self.loop_.start_timer(self, self.loop_.now() + retry_pause.count());
@@ -121,27 +168,23 @@ private:
 
     loop& loop_;
     int fd_;
+    accepted callback_ = nullptr;
+    void* context_ = nullptr;
+    accept_wait* acceptor_ = nullptr;
+    std::deque<int> waiting_;  // accepted, not yet taken
     bool wanted_ = false;
+    bool stopping_ = false;  // a cancel of ours is under way
     bool closing_ = false;
 };
 
-class tcp_listener::accept_wait final : public suspension<accept_wait> {
-public:
-    explicit accept_wait(core& owner) noexcept : core_(owner) {}
-    bool await_ready() const noexcept { return !core_.waiting_.empty(); }
-    void enlist() noexcept {
-        RINGLET_REQUIRE(core_.acceptor_ == nullptr, "two coroutines accept from one listener");
-        core_.acceptor_ = this;
-        core_.set_accepting(true);
-    }
-    void delist() noexcept { core_.acceptor_ = nullptr; }
-    void await_resume() const { check_cancelled(); }
+bool tcp_listener::accept_wait::await_ready() noexcept {
+    fd_ = core_.take_waiting();
+    return fd_ >= 0;
+}
 
-private:
-    core& core_;
-};
+void tcp_listener::accept_wait::enlist() noexcept { core_.set_acceptor(this); }
 
-void tcp_listener::core::wake(accept_wait& waiter) noexcept { waiter.wake_up(); }
+void tcp_listener::accept_wait::delist() noexcept { core_.set_acceptor(nullptr); }
 
 tcp_listener::tcp_listener(loop& owner, const address& where, const listen_options& options) {
     driver& sockets = owner.driver();
@@ -190,9 +233,7 @@ address tcp_listener::local_address() const noexcept {
 }
 
 void tcp_listener::on_accept(accepted callback, void* context) noexcept {
-    core_->callback_ = callback;
-    core_->context_ = context;
-    core_->set_accepting(true);
+    core_->set_callback(callback, context);
 }
 
 void tcp_listener::set_accepting(bool accepting) noexcept { core_->set_accepting(accepting); }
@@ -202,12 +243,8 @@ task<tcp_stream> tcp_listener::accept() {
         throw error(errc::closed);
     }
     loop& owner = core_->owner();
-    co_await accept_wait(*core_);
-    if (core_ == nullptr) {
-        throw error(errc::closed);
-    }
-    const int fd = core_->waiting_.front();
-    core_->waiting_.pop_front();
+    accept_wait connection(*core_);
+    const int fd = co_await connection;
     co_return tcp_stream(owner, fd);
 }
 

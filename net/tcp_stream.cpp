@@ -26,7 +26,7 @@ public:
     // What there is without waiting: bytes, else the end or an error.
     bool take_unread(chunk& into, std::error_code& code) {
         if (unread_) {
-            into = chunk(std::as_bytes(std::span(unread_->data(), unread_->size())));
+            into = chunk(std::as_bytes(std::span(*unread_)).subspan(unread_taken_));
             drop_unread();
             return true;
         }
@@ -38,16 +38,16 @@ public:
         if (!unread_) {
             return 0;
         }
-        const std::size_t bytes = std::min(into.size(), unread_->size());
-        std::memcpy(into.data(), unread_->data(), bytes);
-        unread_->erase(0, bytes);
-        if (unread_->empty()) {
+        const std::size_t bytes = std::min(into.size(), unread_->size() - unread_taken_);
+        std::memcpy(into.data(), unread_->data() + unread_taken_, bytes);
+        unread_taken_ += bytes;
+        if (unread_taken_ == unread_->size()) {
             drop_unread();
         }
         return bytes;
     }
-    // Puts bytes back that a reader could not take.
-    void put_back(std::span<const std::byte> bytes) {
+    // Behind what is unread already.
+    void keep(std::span<const std::byte> bytes) {
         if (!unread_) {
             unread_ = std::make_unique<std::string>();
         }
@@ -55,6 +55,10 @@ public:
     }
     bool readable() const noexcept { return unread_ || end_seen_; }
 
+    void require_nobody_waits() const noexcept {
+        RINGLET_REQUIRE(reader_ == nullptr && writer_ == nullptr,
+                        "a stream was closed while a coroutine waits for it");
+    }
     void set_reader(receive_wait* reader) noexcept {
         RINGLET_REQUIRE(reader_ == nullptr || reader == nullptr,
                         "two coroutines receive from one stream at once");
@@ -77,7 +81,7 @@ private:
             reader->resume_with(std::move(bytes));
             return;
         }
-        put_back(bytes);
+        keep(bytes);
         if (unread_->size() >= unread_bytes_max) {
             pause_receiving();
         }
@@ -99,6 +103,7 @@ private:
     }
     void drop_unread() noexcept {
         unread_.reset();
+        unread_taken_ = 0;
         if (!end_seen_ && !receiving()) {
             start_receiving();
         }
@@ -107,6 +112,7 @@ private:
     receive_wait* reader_ = nullptr;
     send_wait* writer_ = nullptr;
     std::unique_ptr<std::string> unread_;
+    std::size_t unread_taken_ = 0;  // how much of it has been read all the same
     std::error_code end_code_;
     bool end_seen_ = false;
 };
@@ -133,17 +139,24 @@ void send_wait::cancel_wait() noexcept { core_->cancel_send(); }
 
 }  // namespace detail
 
-tcp_stream::tcp_stream(loop& owner, int fd) : core_(new detail::stream_core(owner, fd)) {}
+tcp_stream::tcp_stream(loop& owner, int fd) {
+    try {
+        core_ = new detail::stream_core(owner, fd);
+    } catch (...) {
+        owner.driver().close(fd);
+        throw;
+    }
+}
 
 task<std::size_t> tcp_stream::read_some(std::span<std::byte> into) {
-    if (const std::size_t bytes = core_->copy_unread(into)) {
+    if (const std::size_t bytes = core_->copy_unread(into); bytes > 0 || into.empty()) {
         co_return bytes;
     }
     const chunk next = co_await receive();
     const std::size_t bytes = std::min(into.size(), next.size());
     std::memcpy(into.data(), next.bytes().data(), bytes);
     if (bytes < next.size()) {
-        core_->put_back(next.bytes().subspan(bytes));
+        core_->keep(next.bytes().subspan(bytes));
     }
     co_return bytes;
 }
@@ -162,12 +175,14 @@ void tcp_stream::shutdown_send() noexcept { core_->shutdown_send(); }
 
 void tcp_stream::close() noexcept {
     if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
+        core->require_nobody_waits();
         core->close();
     }
 }
 
 void tcp_stream::abort() noexcept {
     if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
+        core->require_nobody_waits();
         core->abort();
     }
 }

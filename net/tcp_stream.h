@@ -39,11 +39,13 @@ public:
             }
             job_->set_waiting(this);
         }
+        waiting_ = true;
         begin();
         return true;
     }
 
     void resume(std::error_code code) noexcept {
+        waiting_ = false;
         code_ = code;
         if (job_ != nullptr) {
             job_->set_waiting(nullptr);
@@ -52,7 +54,9 @@ public:
     }
 
 protected:
-    ~stream_wait() = default;
+    ~stream_wait() {
+        RINGLET_REQUIRE(!waiting_, "a coroutine was destroyed while it waits for a stream");
+    }
     virtual void begin() noexcept = 0;
     void check() const {
         if (code_) {
@@ -64,11 +68,13 @@ protected:
     std::coroutine_handle<> handle_;
     job* job_ = nullptr;
     std::error_code code_;
+    bool waiting_ = false;
 };
 
 class receive_wait final : public stream_wait, private work {
 public:
     explicit receive_wait(stream_core* core) noexcept : stream_wait(core), work(&run_cancelled) {}
+    // A job that was cancelled still gets what is there.
     bool await_ready();
     chunk await_resume() {
         check();
@@ -106,7 +112,7 @@ private:
 class tcp_stream {
 public:
     tcp_stream() noexcept = default;
-    // Takes over a connected descriptor.
+    // Takes over a connected descriptor, also when this throws std::bad_alloc.
     tcp_stream(loop& owner, int fd);
     tcp_stream(tcp_stream&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
     tcp_stream& operator=(tcp_stream&& other) noexcept {
@@ -127,7 +133,7 @@ public:
     detail::send_wait send(std::string_view text) noexcept {
         return {core_, std::as_bytes(std::span(text.data(), text.size()))};
     }
-    // At least one byte into `into`; 0 at end of stream.
+    // At least one byte into `into`; 0 at end of stream (or when there is no room in `into`).
     task<std::size_t> read_some(std::span<std::byte> into);
     // All of `into`; throws errc::end_of_stream when the peer ends early.
     task<void> read_exactly(std::span<std::byte> into);

@@ -33,7 +33,7 @@ const round2 = value => Math.round(value * 100) / 100;
 
 function timeUnit(seconds) {
   if (seconds < 2e-3) return {name: 'µs', per: 1e6};
-  if (seconds < 2) return {name: 'ms', per: 1e3};
+  if (seconds < 1.5) return {name: 'ms', per: 1e3};
   if (seconds < 300) return {name: 's', per: 1};
   return {name: 'min', per: 1 / 60};
 }
@@ -84,7 +84,7 @@ function frame(box, height, x, y, top = 26) {
     const made = (axis.log ? logarithmic : linear)(axis.min * per, axis.max * per, from, to, count);
     return {at: value => made.at(value * per), ticks: made.ticks.map(tick => tick / per), per};
   };
-  plot.x = scale(x, plot.left, plot.right, 76);
+  plot.x = scale(x, plot.left, plot.right, 64);
   plot.y = y.down ? scale(y, plot.top, plot.bottom, 44) : scale(y, plot.bottom, plot.top, 44);
   const label = value => value >= 1e4 ? short(value / 1e3) + 'k' : String(+value.toPrecision(6));
   for (const tick of plot.y.ticks) {
@@ -407,7 +407,7 @@ function latency(box, run) {
   });
   [0.5, 0.9, 0.99].forEach((part, row) => {
     const value = taken[Math.min(taken.length - 1, Math.ceil(part * taken.length) - 1)];
-    const x = plot.x.at(Math.max(value, least)), y = 26 + row * 14, left = x > plot.right - 110;
+    const x = plot.x.at(Math.max(value, least)), y = 26 + row * 14, left = x > plot.right - 84;
     add(plot.svg, 'line', {class: 'percentile', x1: x, x2: x, y1: y - 9, y2: plot.bottom});
     const anchor = left ? 'end' : 'start';
     add(plot.svg, 'text', {class: 'percentile-name', x: left ? x - 5 : x + 5, y,

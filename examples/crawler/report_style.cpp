@@ -89,6 +89,7 @@ td.url { overflow-wrap: anywhere; min-width: 15em; }
   main { padding: 18px 10px 32px; } h1 { font-size: 21px; }
   .grid { grid-template-columns: minmax(0, 1fr); }
   .card { padding: 12px; } .tiles { grid-template-columns: 1fr 1fr; gap: 8px; }
+  table { font-size: 13px; } th, td { padding-right: 9px; } td.url { min-width: 9em; }
   .tiles dd { font-size: 18px; } .options div { flex-wrap: wrap; gap: 0 12px; }
 }
 )css";

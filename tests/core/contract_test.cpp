@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <array>
 #include <memory>
@@ -22,29 +23,17 @@ constexpr opcode every_opcode[] = {opcode::nop,          opcode::accept,       o
                                    opcode::send_message, opcode::poll};
 
 enum class moment {
-    at_once,           // in the step that started it, before anything was submitted
-    in_flight,         // after some turns
-    among_completions, // from another handler of a turn in which it may have completed already
-    by_itself,         // from its own handler
-    twice,             // in flight, and once more
-    never,             // only the loop's destruction ends it
-    at_the_end         // cancelled, and the loop destroyed before the answer came
+    at_once,            // in the step that started it, before anything was submitted
+    in_flight,          // after some turns
+    among_completions,  // from another handler of a turn in which it may have completed already
+    by_itself,          // from its own handler
+    twice,              // in flight, and once more
+    never,              // only the loop's destruction ends it
+    at_the_end          // cancelled, and the loop destroyed before the answer came
 };
 
-constexpr moment every_moment[] = {moment::at_once,   moment::in_flight, moment::among_completions,
-                                   moment::by_itself, moment::twice,     moment::never,
-                                   moment::at_the_end};
-
-// Everything an operation of any kind needs. `on` is destroyed first when the loop's end is tried,
-// so descriptors are closed through the driver before that, or as plain ones after it.
-struct stage {
-    explicit stage(std::uint64_t seed)
-        : on(std::make_unique<loop>(options_with_seed(seed))), door(*on, 1), pair(*on) {}
-
-    std::unique_ptr<loop> on;
-    listener door;
-    socket_pair pair;
-};
+constexpr moment every_moment[] = {moment::at_once, moment::in_flight, moment::among_completions,
+                                   moment::by_itself, moment::twice};
 
 std::string describe(opcode code, moment when, bool ready, std::uint64_t seed) {
     return "opcode " + std::to_string(static_cast<int>(code)) + ", moment " +
@@ -71,20 +60,53 @@ void fill(loop& on, int fd) {
     }
 }
 
+// Everything an operation of any kind needs.
 struct trial {
     trial(std::uint64_t run_seed, opcode code_tried, bool is_ready)
         : random(run_seed),
           seed(run_seed),
           code(code_tried),
           ready(is_ready),
-          on(options_with_seed(run_seed)) {}
+          on(std::make_unique<loop>(options_with_seed(run_seed))) {}
 
     ~trial() {
-        for (const int fd : accepted) {
-            on.driver().close(fd);
+        end_calls();
+        for (const int fd : sockets) {
+            on->driver().close(fd);
         }
-        if (caller >= 0) {
-            on.driver().close(caller);
+    }
+
+    // Ends the loop while operations are active, and closes the descriptors after it.
+    void end_loop() {
+        for (int* fd : {&door.fd, &pair.first, &pair.second}) {
+            sockets.push_back(std::exchange(*fd, -1));
+        }
+        const bool real = real_kernel();
+        on.reset();
+        for (const int fd : std::exchange(sockets, {})) {
+            if (real) {
+                ::close(fd);
+            }
+        }
+    }
+
+    int open_socket() {
+        sockets.push_back(on->driver().open_socket(AF_INET, SOCK_STREAM, 0).value());
+        return sockets.back();
+    }
+
+    // Connects to the door `times` times, and does not wait for it.
+    void call(int times) {
+        for (int i = 0; i < times; ++i) {
+            calls.push_back(std::make_unique<probe>(*on));
+            door.prepare_connect(*calls.back(), open_socket());
+            on->start(*calls.back());
+        }
+    }
+    void end_calls() {
+        for (const auto& each : calls) {
+            on->cancel(*each);
+            each->run();
         }
     }
 
@@ -92,11 +114,11 @@ struct trial {
     const std::uint64_t seed;
     const opcode code;
     const bool ready;
-    loop on;
-    listener door{on, 1};
-    socket_pair pair{on};
-    int caller = on.driver().open_socket(AF_INET, SOCK_STREAM, 0).value();
-    std::vector<int> accepted;
+    std::unique_ptr<loop> on;
+    listener door{*on, 1};
+    socket_pair pair{*on};
+    std::vector<int> sockets;  // closed at the end
+    std::vector<std::unique_ptr<probe>> calls;
     char memory[64] = {};
     iovec parts[2] = {{memory, 32}, {memory + 32, 32}};
     msghdr message{};
@@ -108,7 +130,7 @@ void prepare(trial& now, probe& tried) {
     switch (now.code) {
         case opcode::nop: return tried.prepare_nop();
         case opcode::accept: return tried.prepare_accept(now.door.fd);
-        case opcode::connect: return now.door.prepare_connect(tried, now.caller);
+        case opcode::connect: return now.door.prepare_connect(tried, now.open_socket());
         case opcode::receive: return tried.prepare_receive(now.pair.first);
         case opcode::receive_into:
             return tried.prepare_receive_into(now.pair.first, now.memory, sizeof now.memory);
@@ -124,16 +146,23 @@ void prepare(trial& now, probe& tried) {
 // Makes it so that what is tried can happen (or, where it could by itself, that it cannot).
 void set_scene(trial& now) {
     const bool writes = now.code == opcode::send || now.code == opcode::send_message;
-    if (now.ready && !writes) {
-        send_all(now.on, now.pair.second, "some bytes to find");
+    if (now.code == opcode::accept && now.ready) {
+        now.call(1);
+    } else if (now.code == opcode::connect && !now.ready) {
+        now.call(3);  // more than the queue of the door holds
+        for (int turn = 0; turn < 10; ++turn) {
+            now.on->run_once(false);
+        }
+    } else if (now.ready && !writes) {
+        send_all(*now.on, now.pair.second, "some bytes to find");
     } else if (!now.ready && writes) {
-        fill(now.on, now.pair.first);
+        fill(*now.on, now.pair.first);
     }
 }
 
 // Runs one operation and calls it off at `when`.
 void play(trial& now, probe& tried, moment when) {
-    loop& on = now.on;
+    loop& on = *now.on;
     probe other(on);
     other.prepare_nop();
     other.on_completion = [&](const completion&) { on.cancel(tried); };
@@ -157,7 +186,8 @@ void play(trial& now, probe& tried, moment when) {
         on.cancel(tried);
         on.cancel(tried);
     }
-    CHECK(run_until_idle(on));
+    CHECK(run_until(on, [&] { return !tried.active() && !other.active(); }));
+    now.end_calls();
 }
 
 bool acceptable(const trial& now, const probe& tried) {
@@ -182,10 +212,10 @@ void check_nothing_lost(trial& now, probe& tried) {
     if (now.code == opcode::receive_into && tried.result() > 0) {
         got.assign(now.memory, static_cast<std::size_t>(tried.result()));
     }
-    now.on.driver().shutdown(now.pair.second, SHUT_WR);
-    probe rest(now.on);
+    now.on->driver().shutdown(now.pair.second, SHUT_WR);
+    probe rest(*now.on);
     rest.prepare_receive(now.pair.first);
-    now.on.start(rest);
+    now.on->start(rest);
     CHECK(rest.run());
     CHECK(rest.result() == 0);
     CHECK(got + rest.bytes == sent);
@@ -195,19 +225,19 @@ void try_one(opcode code, moment when, bool ready, std::uint64_t seed) {
     CAPTURE(describe(code, when, ready, seed));
     trial now(seed, code, ready);
     set_scene(now);
-    probe tried(now.on);
+    probe tried(*now.on);
     prepare(now, tried);
     play(now, tried, when);
 
     CHECK(tried.finals == 1);
     CHECK_FALSE(tried.active());
     CHECK(acceptable(now, tried));
-    CHECK(now.on.stats().operations_live == 0);
-    CHECK(now.on.stats().buffers_lent == 0);
+    CHECK(now.on->stats().operations_live == 0);
+    CHECK(now.on->stats().buffers_lent == 0);
     if (code == opcode::accept) {
         for (const std::int32_t each : tried.results) {
             if (each >= 0) {
-                now.accepted.push_back(each);
+                now.sockets.push_back(each);
             }
         }
     }
@@ -215,10 +245,10 @@ void try_one(opcode code, moment when, bool ready, std::uint64_t seed) {
         check_nothing_lost(now, tried);
     }
     // Done is done: asking once more changes nothing, and the same object can be used again.
-    now.on.cancel(tried);
+    now.on->cancel(tried);
     tried.on_completion = nullptr;
     tried.prepare_nop();
-    now.on.start(tried);
+    now.on->start(tried);
     CHECK(tried.run());
     CHECK(tried.result() == 0);
     CHECK(tried.finals == 2);
@@ -232,13 +262,74 @@ TEST_CASE("every operation, called off at every moment, ends exactly once") {
     for (std::uint64_t round = 0; round < rounds; ++round) {
         for (const opcode code : every_opcode) {
             for (const moment when : every_moment) {
-                if (when == moment::never || when == moment::at_the_end) {
-                    continue;
-                }
                 try_one(code, when, true, seed() * 1000 + round);
                 try_one(code, when, false, seed() * 1000 + round);
             }
         }
     }
     CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("a loop's end waits for the last completion of everything that was active") {
+    const int before = open_descriptors();
+    const std::uint64_t rounds = real_kernel() ? 4 : 60;
+    for (std::uint64_t round = 0; round < rounds * std::size(every_opcode) * 4; ++round) {
+        const opcode code = every_opcode[round / 4 % std::size(every_opcode)];
+        const moment when = (round & 1) != 0 ? moment::never : moment::at_the_end;
+        const bool ready = (round & 2) != 0;
+        CAPTURE(describe(code, when, ready, seed() * 1000 + round));
+        trial now(seed() * 1000 + round, code, ready);
+        set_scene(now);
+        probe tried(*now.on);
+        prepare(now, tried);
+        now.on->start(tried);
+        for (auto turns = now.random.below(3); turns > 0; --turns) {
+            now.on->run_once(false);
+        }
+        if (when == moment::at_the_end) {
+            now.on->cancel(tried);
+        }
+        now.end_loop();
+        CHECK(tried.finals == 1);
+        CHECK_FALSE(tried.active());
+        for (const std::int32_t each : tried.results) {
+            if (code == opcode::accept && each >= 0 && real_kernel()) {
+                ::close(each);
+            }
+        }
+        now.calls.clear();
+    }
+    CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("operations that end in one turn may call each other off from their handlers") {
+    for (std::uint64_t round = 0; round < (real_kernel() ? 20U : 300U); ++round) {
+        CAPTURE(round);
+        loop on(options_with_seed(seed() * 1000 + round));
+        detail::fake_random random(round);
+        std::vector<std::unique_ptr<socket_pair>> pairs;
+        std::vector<std::unique_ptr<probe>> probes;
+        for (int i = 0; i < 8; ++i) {
+            pairs.push_back(std::make_unique<socket_pair>(on));
+            probes.push_back(std::make_unique<probe>(on));
+            probes.back()->prepare_receive(pairs.back()->first);
+        }
+        for (const auto& each : probes) {
+            each->on_completion = [&](const completion&) { on.cancel(*probes[random.below(8)]); };
+            on.start(*each);
+        }
+        for (const auto& pair : pairs) {
+            CHECK(send_all(on, pair->second, "bytes"));
+        }
+        for (int turn = 0; turn < 20; ++turn) {
+            on.run_once(false);
+        }
+        for (const auto& each : probes) {
+            on.cancel(*each);
+            CHECK(each->run());
+            CHECK(each->finals == 1);
+            CHECK(std::string_view("bytes").starts_with(each->bytes));
+        }
+        CHECK(on.stats().buffers_lent == 0);
+    }
 }

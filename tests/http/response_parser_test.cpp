@@ -25,7 +25,8 @@ TEST_CASE("a response gives its head, its body and its end") {
           "HEAD 200 'OK' 1.1 length=5 body [Content-Length=5] [A=b]\nBODY hello\nEND\n");
     CHECK(sized.keep_alive);
     const outcome chunked = run_response(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\nT: v\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+        "1\r\nb\r\n0\r\nT: v\r\n\r\n",
         {});
     CHECK(chunked.log ==
           "HEAD 200 'OK' 1.1 chunked body [Transfer-Encoding=chunked]\nBODY ab\nEND [T=v]\n");

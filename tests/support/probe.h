@@ -80,7 +80,11 @@ struct listener {
     }
     listener(const listener&) = delete;
     listener& operator=(const listener&) = delete;
-    ~listener() { loop_.driver().close(fd); }
+    ~listener() {
+        if (fd >= 0) {
+            loop_.driver().close(fd);
+        }
+    }
 
     void prepare_connect(operation& op, int from) const {
         op.prepare_connect(from, reinterpret_cast<const sockaddr*>(&address), sizeof address);

@@ -36,15 +36,24 @@ inline loop_options options_with_seed(std::uint64_t fake_seed) {
     return options;
 }
 
-// Turns the loop until `done()`; false when that has not come about after `turns_max` turns.
+// Turns the loop until `done()`; false when that has not come about after `seconds` of its time
+// (which on the fake driver pass at once when nothing else can happen).
 template <class Predicate>
-bool run_until(loop& on, Predicate done, int turns_max = 200'000) {
-    for (int turn = 0; turn < turns_max; ++turn) {
-        if (done()) {
-            return true;
-        }
+bool run_until(loop& on, Predicate done, int seconds = 20) {
+    struct guard_timer : timer {
+        guard_timer() : timer([](timer& self) noexcept {
+            static_cast<guard_timer&>(self).expired = true;
+        }) {}
+        bool expired = false;
+    } guard;
+    if (done()) {
+        return true;
+    }
+    on.start_timer(guard, on.read_clock() + seconds * instant{1'000'000'000});
+    while (!done() && !guard.expired) {
         on.run_once();
     }
+    on.cancel_timer(guard);
     return done();
 }
 

@@ -1,0 +1,70 @@
+#include "net/chunk.h"
+
+#include "tests/net/stories.h"
+
+using namespace ringlet;
+using namespace ringlet::test;
+
+TEST_CASE("a chunk of its own copies the bytes") {
+    std::string text = "hello";
+    chunk copy(std::as_bytes(std::span(text)));
+    text = "HELLO";
+    CHECK(copy);
+    CHECK(copy.text() == "hello");
+    CHECK(copy.size() == 5);
+    CHECK(copy.bytes().size() == 5);
+}
+
+TEST_CASE("an empty chunk is false, also after it was moved from") {
+    chunk none;
+    CHECK(!none);
+    CHECK(none.text().empty());
+    chunk some(std::as_bytes(std::span("x", 1)));
+    none = std::move(some);
+    CHECK(none.text() == "x");
+    CHECK(!some);
+    chunk third(std::move(none));
+    CHECK(!none);
+    CHECK(third.text() == "x");
+    auto& self = third;
+    third = std::move(self);
+    CHECK(third.text() == "x");
+}
+
+TEST_CASE("a lent buffer goes back when its chunk dies or is written over") {
+    tell([](loop& owner) -> task<void> {
+        stream_pair both = co_await connected_pair(owner);
+        co_await both.client.send("first");
+        chunk kept = co_await both.server.receive();
+        CHECK(owner.stats().buffers_lent == 1);
+        std::string text(kept.text());
+        while (text.size() < 5) {
+            kept = co_await both.server.receive();
+            text += kept.text();
+            CHECK(owner.stats().buffers_lent == 1);
+        }
+        CHECK(text == "first");
+        {
+            const chunk moved = std::move(kept);
+            CHECK(owner.stats().buffers_lent == 1);
+        }
+        CHECK(owner.stats().buffers_lent == 0);
+    });
+}
+
+TEST_CASE("chunks that are kept while buffers grow scarce become copies, and starve nobody") {
+    tell([](loop& owner) -> task<void> {
+        stream_pair both = co_await connected_pair(owner);
+        std::vector<chunk> kept;
+        std::string text;
+        for (int round = 0; round < 1500; ++round) {
+            const char letter = static_cast<char>('a' + round % 26);
+            co_await both.client.send(std::string_view(&letter, 1));
+            kept.push_back(co_await both.server.receive());
+        }
+        CHECK(owner.stats().buffers_lent < 1500);
+        for (std::size_t at = 0; at < kept.size(); ++at) {
+            CHECK(kept[at].text() == std::string(1, static_cast<char>('a' + at % 26)));
+        }
+    }, 3);
+}
