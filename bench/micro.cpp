@@ -115,34 +115,43 @@ struct posted : ringlet::work {
 };
 
 struct stopper : ringlet::work {
-    explicit stopper(loop& owner) noexcept : work(&stopper::run), target(owner) {}
-    static void run(ringlet::work& item) noexcept { static_cast<stopper&>(item).target.stop(); }
-    loop& target;
+    stopper() noexcept : work([](ringlet::work&) noexcept { loop::current()->stop(); }) {}
 };
 
-void measure_posts(loop& owner) {
+// A loop belongs to the thread that runs it, so it is made there.
+void measure_posts() {
     constexpr std::size_t burst = 50'000;
     const auto items = std::make_unique<posted[]>(burst + 1);
     std::atomic<bool> done{false};
-    std::thread runner([&] { owner.run(); });
+    std::atomic<loop*> made{nullptr};
+    std::thread runner([&] {
+        loop mine;
+        made.store(&mine);
+        made.notify_one();
+        mine.run();
+    });
+    made.wait(nullptr);
+    loop& target = *made.load();
     micro::measure("post from another thread", burst, [&](std::size_t count) {
         done.store(false);
         for (std::size_t i = 0; i < count; i++) {
             items[i].last = i + 1 == count ? &done : nullptr;
-            owner.post_from_thread(items[i]);
+            target.post_from_thread(items[i]);
         }
         done.wait(false);
     });
-    stopper stop(owner);
-    owner.post_from_thread(stop);
+    stopper stop;
+    target.post_from_thread(stop);
     runner.join();
 }
 
 }  // namespace
 
 int main() {
-    loop owner;
-    measure_coroutines(owner);
-    measure_timers(owner);
-    measure_posts(owner);
+    {
+        loop owner;
+        measure_coroutines(owner);
+        measure_timers(owner);
+    }
+    measure_posts();
 }

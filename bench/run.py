@@ -30,6 +30,7 @@ HTTP_DEPTHS = {1: 1.10, 16: 1.6}
 IDLE_CONNECTIONS = 10_000
 IDLE_BYTES_MAX = 1024
 IDLE_SETTLE_S = 1.0
+MICRO_SECONDS_MAX = 120
 DRIVERS = ("uring", "epoll")
 
 
@@ -171,9 +172,13 @@ def measure_micro(bench):
         if not bench.tool(name).exists():
             bench.report.remark(f"{name} was not built; left out.")
             continue
-        lines = subprocess.run([bench.tool(name)], env=environment, capture_output=True, text=True,
-                               check=True, timeout=300).stdout.splitlines()
-        for line in lines:
+        try:
+            done = subprocess.run([bench.tool(name)], env=environment, capture_output=True,
+                                  text=True, check=True, timeout=MICRO_SECONDS_MAX)
+        except subprocess.SubprocessError as error:
+            bench.report.remark(f"{subject}: {error}")
+            continue
+        for line in done.stdout.splitlines():
             work, minimum, quartile = line.split("\t")
             found.setdefault(work, {})[subject] = float(minimum), float(quartile)
     for work, subjects in found.items():

@@ -13,7 +13,7 @@ class Site(Spider):
     name = "site"
     start_urls = [sys.argv[1]]
     allowed_domains = [urlsplit(sys.argv[1]).hostname]
-    links = LinkExtractor(allow_domains=allowed_domains)
+    links = LinkExtractor(allow_domains=[urlsplit(sys.argv[1]).netloc])
 
     def parse(self, response):
         yield {"url": response.url, "status": response.status, "bytes": len(response.body)}

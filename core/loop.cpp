@@ -78,7 +78,8 @@ void loop::run_once(bool may_block) {
     run_ready();
     run_timers();
     run_flushes();
-    wait(may_block && !stopping_);
+    const bool skip_sleep = std::exchange(skip_sleep_, false);
+    wait(may_block && !stopping_ && !skip_sleep);
     dispatch();
     current_loop = outer;
 }

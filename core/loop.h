@@ -45,6 +45,9 @@ public:
     // Makes `run` return at the end of this turn (also when called before it).
     void stop() noexcept { stopping_ = true; }
 
+    // Keeps this turn (or, outside one, the next) from sleeping: what it was turned for is done.
+    void skip_sleep() noexcept { skip_sleep_ = true; }
+
     // Operations: see operation.h for who owns what until when.
     // Requires: not active and prepared.
     void start(operation& op) noexcept;
@@ -105,6 +108,7 @@ private:
     loop_stats stats_;
     wait_hooks hooks_;
     bool stopping_ = false;
+    bool skip_sleep_ = false;
     unsigned fork_generation_;
     loop* previous_;
     std::unique_ptr<helper_pool> helpers_;

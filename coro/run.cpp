@@ -20,6 +20,7 @@ detached::~detached() {
     if (next_ != nullptr) {
         next_->link_ = link_;
     }
+    owner_.skip_sleep();  // finish_detached may have waited for it
 }
 
 void finish_detached(loop& owner) {

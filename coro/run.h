@@ -50,7 +50,8 @@ namespace detail {
 template <class T>
 class run_job final : public job {
 public:
-    run_job(ringlet::loop& owner, task<T> root) noexcept : job(owner), root_(std::move(root)) {}
+    run_job(ringlet::loop& owner, task<T> root) noexcept
+        : job(owner), root_(std::move(root)) {}
 
     T run() {
         root_.start_as_root(*this);
@@ -66,7 +67,10 @@ public:
         }
         return root_.take_result().get();
     }
-    void root_finished() noexcept override { finished_ = true; }
+    void root_finished() noexcept override {
+        finished_ = true;
+        loop().skip_sleep();
+    }
 
 private:
     task<T> root_;

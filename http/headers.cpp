@@ -1,16 +1,10 @@
 #include "http/headers.h"
 
 #include <algorithm>
-#include <cstdint>
 
 namespace ringlet::http {
 
 namespace {
-
-constexpr unsigned char lower(char c) noexcept {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte >= 'A' && byte <= 'Z' ? static_cast<unsigned char>(byte | 0x20) : byte;
-}
 
 std::string_view trimmed(std::string_view text) noexcept {
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
@@ -25,9 +19,13 @@ std::string_view trimmed(std::string_view text) noexcept {
 bool equals_ignoring_case(std::string_view left, std::string_view right) noexcept {
     if (left.size() != right.size())
         return false;
-    for (std::size_t i = 0; i < left.size(); ++i)
-        if (lower(left[i]) != lower(right[i]))
+    for (std::size_t i = 0; i < left.size(); ++i) {
+        if (left[i] == right[i])
+            continue;
+        const int letter = left[i] | 0x20;
+        if (letter != (right[i] | 0x20) || letter < 'a' || letter > 'z')
             return false;
+    }
     return true;
 }
 

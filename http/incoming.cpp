@@ -86,11 +86,19 @@ void incoming::state::parse(phase at) {
     detail::client_connection& c = *connection;
     const std::string_view rest = c.bytes.text().substr(c.bytes_parsed);
     c.bytes_parsed += c.parser.feed(rest, *this);
+    if (at == phase::body || !has_head) {
+        check_failures(at);
+    }
+}
+
+// A head that came together with a broken body is still given out: the body's reader is told.
+void incoming::state::check_failures(phase at) const {
     if (decode_failure_ != decode_error::none) {
         fail_decoding(decode_failure_);
     }
-    if (c.parser.failed()) {
-        fail(std::make_error_code(std::errc::bad_message), at, sentence(c.parser.error()));
+    if (connection->parser.failed()) {
+        fail(std::make_error_code(std::errc::bad_message), at,
+             sentence(connection->parser.error()));
     }
 }
 
@@ -124,13 +132,11 @@ task<void> incoming::state::receive_head() {
     while (!has_head) {
         co_await receive(phase::head);
     }
-    if (connection->parser.complete()) {
-        release();
-    }
 }
 
 task<void> incoming::state::receive_body() {
     while (connection && piece.empty()) {
+        check_failures(phase::body);
         if (!connection->parser.complete()) {
             co_await receive(phase::body);
         }

@@ -64,6 +64,7 @@ private:
     void on_complete(std::span<const header_view> trailers) override;
 
     void parse(phase at);
+    void check_failures(phase at) const;
     task<void> receive(phase at);
     [[noreturn]] void fail_decoding(decode_error why) const;
 

@@ -50,34 +50,34 @@ struct message_parser::callbacks {
         return HPE_USER;
     }
 
-    static int start_text(llhttp_t* engine, const char* at, std::size_t length) {
+    static int start_text(llhttp_t* engine, const char* at, std::size_t length) noexcept {
         return span_result(self(engine), self(engine).add_start_text(at, length));
     }
-    static int name(llhttp_t* engine, const char* at, std::size_t length) {
+    static int name(llhttp_t* engine, const char* at, std::size_t length) noexcept {
         message_parser& parser = self(engine);
         return span_result(parser, parser.phase_ == phase::head
                                        ? parser.add_name(at, length)
                                        : parser.add_trailer_name(at, length));
     }
-    static int value(llhttp_t* engine, const char* at, std::size_t length) {
+    static int value(llhttp_t* engine, const char* at, std::size_t length) noexcept {
         message_parser& parser = self(engine);
         return span_result(parser, parser.phase_ == phase::head
                                        ? parser.add_value(at, length)
                                        : parser.add_trailer_value(at, length));
     }
-    static int chunk_extension(llhttp_t* engine, const char*, std::size_t length) {
+    static int chunk_extension(llhttp_t* engine, const char*, std::size_t length) noexcept {
         return span_result(self(engine), self(engine).add_chunk_extension(length));
     }
     // The separator, which no piece shows.
-    static int chunk_extension_name_end(llhttp_t* engine) {
+    static int chunk_extension_name_end(llhttp_t* engine) noexcept {
         return chunk_extension(engine, nullptr, 1) == HPE_OK ? HPE_OK : -1;
     }
-    static int body(llhttp_t* engine, const char* at, std::size_t length) {
+    static int body(llhttp_t* engine, const char* at, std::size_t length) noexcept {
         message_parser& parser = self(engine);
         const int result = span_result(parser, parser.add_body(at, length));
         return result == HPE_OK && parser.pause_asked_ ? HPE_PAUSED : result;
     }
-    static int head_complete(llhttp_t* engine) {
+    static int head_complete(llhttp_t* engine) noexcept {
         message_parser& parser = self(engine);
         parser.phase_ = phase::body;
         if (!parser.head_complete())
@@ -88,7 +88,7 @@ struct message_parser::callbacks {
             return -1;
         return parser.pause_asked_ ? HPE_PAUSED : HPE_OK;
     }
-    static int message_complete(llhttp_t* engine) {
+    static int message_complete(llhttp_t* engine) noexcept {
         message_parser& parser = self(engine);
         for (header_view& trailer : parser.trailers_)
             trailer.value = trimmed_end(trailer.value);
@@ -315,16 +315,14 @@ parse_error message_parser::check_version() noexcept {
                                                                 : parse_error::unsupported_version;
 }
 
-parse_error message_parser::check_transfer_coding(std::span<const header_view> fields) noexcept {
-    // Not the flag of llhttp, which overlooks an empty value.
-    const header_view* field = find_header(fields, "transfer-encoding");
+parse_error message_parser::check_transfer_coding(const header_view* field) noexcept {
+    // Not asked of the flags of llhttp, which overlook an empty value.
     if (!field)
         return parse_error::none;
     if (engine().http_minor == 0)
         return parse_error::chunked_on_1_0;
-    return equals_ignoring_case(field->value, "chunked")
-               ? parse_error::none
-               : parse_error::unsupported_transfer_coding;
+    return equals_ignoring_case(field->value, "chunked") ? parse_error::none
+                                                         : parse_error::unsupported_transfer_coding;
 }
 
 // llhttp's reasons in our words. `end` is the end of what it was given.
@@ -342,8 +340,8 @@ parse_error message_parser::refusal(const char* end) noexcept {
                        ? parse_error::unsupported_version
                        : parse_error::bad_version;
         case HPE_INVALID_HEADER_TOKEN:
-    case HPE_UNEXPECTED_SPACE: return parse_error::bad_header;
-    case HPE_INVALID_STATUS: return parse_error::bad_status_line;
+        case HPE_UNEXPECTED_SPACE: return parse_error::bad_header;
+        case HPE_INVALID_STATUS: return parse_error::bad_status_line;
         case HPE_INVALID_CHUNK_SIZE: return parse_error::bad_chunk;
         case HPE_UNEXPECTED_CONTENT_LENGTH:
         case HPE_INVALID_CONTENT_LENGTH:
@@ -355,7 +353,7 @@ parse_error message_parser::refusal(const char* end) noexcept {
         default: break;
     }
     if (phase_ == phase::body)
-        return parse_error::bad_chunk;
+        return state.flags & F_TRAILING ? parse_error::bad_header : parse_error::bad_chunk;
     if (fields_begin_ > 0)
         return parse_error::bad_header;
     if (kind_ == kind::response)

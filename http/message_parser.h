@@ -20,6 +20,7 @@ struct llhttp__internal_s;
 
 namespace ringlet::http {
 
+// None of the events may throw: llhttp, which calls, is C.
 class message_events {
 public:
     // A piece of the body, never empty, chunk framing removed; a view into the fed bytes.
@@ -73,9 +74,10 @@ protected:
     // What llhttp has understood of the head.
     [[nodiscard]] llhttp__internal_s& engine() noexcept;
     [[nodiscard]] bool asks_keep_alive() noexcept;
-    // HTTP/1.0 or HTTP/1.1; nothing but one single "chunked", and that on HTTP/1.1 only.
+    // HTTP/1.0 or HTTP/1.1; of Transfer-Encoding (the first field or nullptr) one single "chunked",
+    // and that on HTTP/1.1 only.
     [[nodiscard]] parse_error check_version() noexcept;
-    [[nodiscard]] parse_error check_transfer_coding(std::span<const header_view> fields) noexcept;
+    [[nodiscard]] parse_error check_transfer_coding(const header_view* field) noexcept;
 
     const limits& sizes_;
     message_events* sink_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 
 namespace ringlet::http {
@@ -171,10 +172,7 @@ parse_error request_parser::read_head(request_head& head) noexcept {
     const llhttp_t& state = engine();
     if (const parse_error error = read_start_line(head); error != parse_error::none)
         return error;
-    head.headers = finish_fields();
-    if (const parse_error error = check_transfer_coding(head.headers); error != parse_error::none)
-        return error;
-    if (const parse_error error = read_host(head); error != parse_error::none)
+    if (const parse_error error = read_fields(head); error != parse_error::none)
         return error;
     if (const parse_error error = read_target(head); error != parse_error::none)
         return error;
@@ -183,8 +181,7 @@ parse_error request_parser::read_head(request_head& head) noexcept {
     head.has_body = head.chunked || head.content_length > 0;
     head.keep_alive = asks_keep_alive();
     head.upgrade = head.version_minor == 1 && state.upgrade != 0;
-    if (head.has_body && head.version_minor == 1)
-        head.expect_continue = equals_ignoring_case(head.value("expect"), "100-continue");
+    head.expect_continue = head.expect_continue && head.has_body && head.version_minor == 1;
     return head.content_length > sizes_.body_bytes_max ? parse_error::body_too_large
                                                        : parse_error::none;
 }
@@ -207,10 +204,12 @@ parse_error request_parser::read_start_line(request_head& head) noexcept {
     const std::size_t target_at = head.method_text().size() + 1;
     if (head.target.data() != head_begin() + target_at || after.starts_with("  "))
         return parse_error::bad_syntax;
-    return after == version_prefix ? parse_error::none : parse_error::bad_version;
+    return std::memcmp(after.data(), version_prefix.data(), version_prefix.size()) == 0
+               ? parse_error::none
+               : parse_error::bad_version;
 }
 
-// The forms of RFC 9112 section 3.2. Requires: read_host was here before.
+// The forms of RFC 9112 section 3.2. An absolute one overrides the host that read_fields has found.
 parse_error request_parser::read_target(request_head& head) noexcept {
     const std::string_view target = head.target;
     if (target.find('#') != std::string_view::npos)
@@ -239,15 +238,34 @@ parse_error request_parser::read_target(request_head& head) noexcept {
     return parse_error::none;
 }
 
-parse_error request_parser::read_host(request_head& head) noexcept {
+// One pass: the length of a name sorts out nearly every field that means nothing to the framing.
+parse_error request_parser::read_fields(request_head& head) noexcept {
     const header_view* host = nullptr;
+    const header_view* transfer_coding = nullptr;
+    head.headers = finish_fields();
     for (const header_view& field : head.headers) {
-        if (field.name.size() != 4 || !equals_ignoring_case(field.name, "host"))
-            continue;
-        if (host)
-            return parse_error::host_repeated;
-        host = &field;
+        switch (field.name.size()) {
+            case 4:
+                if (!equals_ignoring_case(field.name, "host"))
+                    break;
+                if (host)
+                    return parse_error::host_repeated;
+                host = &field;
+                break;
+            case 6:
+                if (equals_ignoring_case(field.name, "expect"))
+                    head.expect_continue = equals_ignoring_case(field.value, "100-continue");
+                break;
+            case 17:
+                if (!transfer_coding && equals_ignoring_case(field.name, "transfer-encoding"))
+                    transfer_coding = &field;
+                break;
+            default: break;
+        }
     }
+    if (const parse_error error = check_transfer_coding(transfer_coding);
+        error != parse_error::none)
+        return error;
     if (!host)
         return head.version_minor == 0 ? parse_error::none : parse_error::host_missing;
     head.host = host->value;

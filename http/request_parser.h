@@ -104,7 +104,7 @@ private:
     parse_error read_head(request_head& head) noexcept;
     parse_error read_start_line(request_head& head) noexcept;
     static parse_error read_target(request_head& head) noexcept;
-    static parse_error read_host(request_head& head) noexcept;
+    parse_error read_fields(request_head& head) noexcept;
 
     std::uint32_t empty_line_bytes_ = 0;
     bool keep_alive_ = true;

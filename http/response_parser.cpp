@@ -77,6 +77,8 @@ parse_error response_parser::read_head(response_head& head) noexcept {
     if (const parse_error error = check_version(); error != parse_error::none)
         return error;
     head.status = state.status_code;
+    if (head.status < 100)
+        return parse_error::bad_status_line;
     head.reason = start_text();
     head.version_minor = state.http_minor;
     head.headers = finish_fields();
@@ -94,7 +96,8 @@ parse_error response_parser::read_head(response_head& head) noexcept {
         keep_alive_ = !tunnel_ && asks_keep_alive();
         return parse_error::none;
     }
-    if (const parse_error error = check_transfer_coding(head.headers); error != parse_error::none)
+    if (const parse_error error = check_transfer_coding(head.find("transfer-encoding"));
+        error != parse_error::none)
         return error;
     head.until_close = !head.chunked && !head.content_length;
     head.has_body = head.content_length != std::uint64_t{0};

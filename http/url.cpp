@@ -260,10 +260,12 @@ private:
                     label_at = text_.size();
             }
         }
-        const std::string_view label = std::string_view(text_).substr(label_at);  // with a last dot
-        if (label.size() > label_bytes_max + 1 || text_.size() - out_.host_begin_ > name_bytes_max)
+        std::string_view label = std::string_view(text_).substr(label_at);
+        if (label.ends_with('.'))
+            label.remove_suffix(1);
+        if (label.size() > label_bytes_max || text_.size() - out_.host_begin_ > name_bytes_max)
             return url_error::bad_host;
-        const bool numeric = label.find_first_not_of("0123456789.") == label.npos;
+        const bool numeric = label.find_first_not_of("0123456789") == label.npos;
         return numeric || label.starts_with("0x") ? check_ipv4() : url_error::none;
     }
 

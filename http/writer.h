@@ -52,12 +52,12 @@ struct body_framing {
 
 struct response_start {
     int status = 200;
-    std::string_view reason;  // empty: the registered phrase
-    std::span<const header_view> headers;
+    std::string_view reason = {};  // empty: the registered phrase
+    std::span<const header_view> headers = {};
     body_framing body = body_framing::none();  // of a response to HEAD: as it would be for GET
     std::uint8_t request_minor = 1;  // an HTTP/1.0 peer gets no chunks: chunked becomes until_close
     bool keep_alive = true;          // a body until_close ends it in any case
-    std::string_view date;           // empty: no Date header; a Date among the headers wins
+    std::string_view date = {};      // empty: no Date header; a Date among the headers wins
 };
 
 struct response_verdict {
@@ -75,9 +75,9 @@ struct response_verdict {
 // request. Requires: a registered status that may carry a body.
 struct short_response {
     int status = 200;
-    std::string_view content_type;  // empty: no Content-Type header
-    std::string_view body;
-    std::string_view date;
+    std::string_view content_type = {};  // empty: no Content-Type header
+    std::string_view body = {};
+    std::string_view date = {};
     std::uint8_t request_minor = 1;
     bool keep_alive = true;
     bool head_only = false;
@@ -87,8 +87,8 @@ struct short_response {
 struct request_start {
     std::string_view method = "GET";
     std::string_view target = "/";
-    std::string_view host;  // Host header: host or host:port
-    std::span<const header_view> headers;
+    std::string_view host = {};  // Host header: host or host:port
+    std::span<const header_view> headers = {};
     body_framing body = body_framing::none();  // until_close is refused: a request cannot end so
     bool keep_alive = true;
 };

@@ -20,12 +20,13 @@ result<address> address::parse(std::string_view literal, std::uint16_t port) noe
     char text[INET6_ADDRSTRLEN + 1] = {};
     const std::size_t percent = literal.find('%');
     const std::string_view digits = literal.substr(0, percent);
-    if (digits.size() >= sizeof text) {
+    if (digits.size() >= sizeof text || digits.find('\0') != std::string_view::npos) {
         return errc::bad_address;
     }
     std::memcpy(text, digits.data(), digits.size());
     address parsed;
-    if (percent == std::string_view::npos && ::inet_pton(AF_INET, text, &parsed.storage_.v4.sin_addr) == 1) {
+    if (percent == std::string_view::npos &&
+        ::inet_pton(AF_INET, text, &parsed.storage_.v4.sin_addr) == 1) {
         parsed.storage_.v4.sin_family = AF_INET;
     } else if (::inet_pton(AF_INET6, text, &parsed.storage_.v6.sin6_addr) == 1) {
         parsed.storage_.v6.sin6_family = AF_INET6;

@@ -233,6 +233,9 @@ private:
 };
 
 task<tcp_stream> connect_any(loop& owner, std::vector<address> to, connect_options options) {
+    if (to.empty()) {
+        throw error(errc::resolve_failed, "connect to no address");
+    }
     attempts_wait attempts(owner, to, options);
     const int fd = co_await attempts;
     co_return make_stream(owner, fd);
@@ -241,9 +244,6 @@ task<tcp_stream> connect_any(loop& owner, std::vector<address> to, connect_optio
 }  // namespace
 
 task<tcp_stream> connect(loop& owner, std::vector<address> to, connect_options options) {
-    if (to.empty()) {
-        throw error(errc::resolve_failed, "connect");
-    }
     return to.size() == 1 ? connect_one(owner, to.front(), std::move(options))
                           : connect_any(owner, std::move(to), std::move(options));
 }

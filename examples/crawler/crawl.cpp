@@ -173,7 +173,10 @@ task<void> crawl::fetch(page& next, row& what) {
         what.final_url = where.without_fragment();
         const bool may = co_await allowed(where);
         if (!may) {
-            what.error = "robots: disallowed by " + std::string(where.origin()) + "/robots.txt";
+            const host& site = frontier_.host_of(where);
+            what.error = site.robots_failure.empty()
+                             ? "robots: disallowed by " + site.origin + "/robots.txt"
+                             : "robots.txt: " + site.robots_failure;
             co_return;
         }
         http::client_request request;
@@ -320,8 +323,9 @@ task<void> crawl::ask_robots(host& site, const http::url& where) {
             break;
         }
         outcome.body = body;
-    } catch (const http::client_error&) {
+    } catch (const http::client_error& failure) {
         outcome.status = 0;
+        site.robots_failure = describe(failure);
     }
     site.policy = robots_policy_for(outcome, options_.user_agent);
 }

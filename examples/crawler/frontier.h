@@ -27,6 +27,7 @@ struct host {
     std::size_t active = 0;
     robots_state robots = robots_state::unknown;
     robots_policy policy;
+    std::string robots_failure;  // why robots.txt could not be had; empty when it could
     bool in_turn = false;  // stands in the frontier's list of hosts with something waiting
 };
 

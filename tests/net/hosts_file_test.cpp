@@ -36,7 +36,8 @@ std::string found(hosts_file& hosts, const std::string& name, instant now = 0) {
     std::string all;
     if (const std::vector<address>* list = hosts.find(name, now)) {
         for (const address& each : *list) {
-            all += (all.empty() ? "" : " ") + each.host_text();
+            all += all.empty() ? "" : " ";
+            all += each.host_text();
         }
     }
     return all;

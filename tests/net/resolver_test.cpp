@@ -53,7 +53,8 @@ resolver_options counted(nanoseconds ttl = std::chrono::seconds(60)) {
 std::string texts(const std::vector<address>& list) {
     std::string all;
     for (const address& each : list) {
-        all += (all.empty() ? "" : " ") + each.text();
+        all += all.empty() ? "" : " ";
+        all += each.text();
     }
     return all;
 }

@@ -1,0 +1,94 @@
+#include "core/helper_pool.h"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <deque>
+#include <thread>
+
+#include "tests/support/support.h"
+
+using namespace ringlet;
+using namespace ringlet::test;
+
+namespace {
+
+struct job : helper_job {
+    explicit job(std::chrono::milliseconds length = {})
+        : helper_job(
+              [](helper_job& self) noexcept {
+                  job& mine = static_cast<job&>(self);
+                  std::this_thread::sleep_for(mine.duration);
+                  mine.ran_on = std::this_thread::get_id();
+              },
+              [](work& self) noexcept {
+                  job& mine = static_cast<job&>(self);
+                  mine.done_on = std::this_thread::get_id();
+                  mine.done = true;
+              }),
+          duration(length) {}
+
+    std::chrono::milliseconds duration;
+    std::thread::id ran_on;
+    std::thread::id done_on;
+    bool done = false;
+};
+
+}  // namespace
+
+TEST_CASE("a job runs on another thread and is reported on the loop's") {
+    loop on;
+    job one;
+    on.helpers().submit(one);
+    CHECK(run_until(on, [&] { return one.done; }, no_limit));
+    CHECK(one.ran_on != std::this_thread::get_id());
+    CHECK(one.done_on == std::this_thread::get_id());
+}
+
+TEST_CASE("more jobs than threads are all done") {
+    loop on;
+    std::deque<job> jobs;
+    for (int i = 0; i < 200; ++i) {
+        on.helpers().submit(jobs.emplace_back(std::chrono::milliseconds(i % 3)));
+    }
+    for (const job& each : jobs) {
+        run_until(on, [&] { return each.done; }, no_limit);
+    }
+    // The last helper may still be between its post and its count.
+    for (int tries = 0; on.helpers().outstanding() != 0 && tries < 1000; ++tries) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(on.helpers().outstanding() == 0);
+}
+
+TEST_CASE("a timer does not overtake a job that is quicker") {
+    struct alarm : timer {
+        alarm() : timer([](timer& self) noexcept { static_cast<alarm&>(self).rang = true; }) {}
+        bool rang = false;
+    };
+    loop on;
+    job slow(std::chrono::milliseconds(50));
+    alarm late;
+    on.start_timer(late, on.read_clock() + 20'000'000'000);
+    on.helpers().submit(slow);
+    run_until(on, [&] { return slow.done || late.rang; }, no_limit);
+    CHECK(slow.done);
+    CHECK_FALSE(late.rang);
+    on.cancel_timer(late);
+}
+
+TEST_CASE("the loop's end waits for jobs that run, and forgets their reports") {
+    std::deque<job> jobs;
+    {
+        loop on;
+        for (int i = 0; i < 10; ++i) {
+            on.helpers().submit(jobs.emplace_back(std::chrono::milliseconds(5)));
+        }
+    }
+    for (const job& each : jobs) {
+        CHECK(each.ran_on != std::thread::id());
+        CHECK_FALSE(each.done);
+        CHECK_FALSE(each.queued());
+    }
+}
