@@ -59,7 +59,10 @@ std::uint32_t interest(const operation& op) noexcept {
         case opcode::connect:
         case opcode::send:
         case opcode::send_message: return EPOLLOUT;
-        case opcode::poll: return static_cast<std::uint32_t>(access::length(op)) & events_known;
+        case opcode::poll:
+            // EPOLLERR is always reported; named, it keeps the mask of a poll for nothing else
+            // from being zero.
+            return (static_cast<std::uint32_t>(access::length(op)) & events_known) | EPOLLERR;
         default: return EPOLLIN;
     }
 }

@@ -11,7 +11,6 @@
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "coro/job.h"
@@ -50,10 +49,6 @@ private:
     child_owner& owner_;
     task<T> root_;
 };
-
-// What a result is kept as where void cannot be.
-template <class T>
-using kept = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 // A task that becomes a child when it is started, for owners of several.
 template <class T>

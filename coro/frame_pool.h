@@ -5,11 +5,73 @@
 #pragma once
 
 #include <cstddef>
+#include <new>
+#include <utility>
 
 namespace ringlet::detail {
 
-void* allocate_frame(std::size_t bytes);
-void free_frame(void* frame, std::size_t bytes) noexcept;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool frames_pooled = false;
+#elif defined(__has_feature)
+constexpr bool frames_pooled = !__has_feature(address_sanitizer);
+#else
+constexpr bool frames_pooled = true;
+#endif
+
+// Has no destructor: an object that needs none is reached without a check, and frames are freed
+// also while the other objects of a thread are destroyed.
+struct frame_pool {
+    static constexpr std::size_t class_bytes = 64;
+    static constexpr std::size_t class_count = 32;              // up to 2 KiB
+    static constexpr std::size_t free_blocks_max = 16 * 1024;  // kept per class
+
+    struct free_block {
+        free_block* next;
+        std::size_t depth;  // of the list from here; a counter of its own would cost more
+    };
+    enum class phase : unsigned char {
+        unused,  // nothing was freed in this thread yet
+        used,
+        ended  // the thread ends: nothing is kept any more
+    };
+
+    free_block* free[class_count];
+    phase state;
+};
+
+extern constinit thread_local frame_pool local_frame_pool;
+
+void* allocate_block(std::size_t bytes);
+void free_block(void* block) noexcept;
+
+inline void* allocate_frame(std::size_t bytes) {
+    const std::size_t index = (bytes - 1) / frame_pool::class_bytes;
+    if (!frames_pooled || index >= frame_pool::class_count) [[unlikely]] {
+        return allocate_block(bytes);
+    }
+    frame_pool::free_block*& head = local_frame_pool.free[index];
+    if (head == nullptr) [[unlikely]] {
+        return allocate_block((index + 1) * frame_pool::class_bytes);
+    }
+    return std::exchange(head, head->next);
+}
+
+inline void free_frame(void* frame, std::size_t bytes) noexcept {
+    const std::size_t index = (bytes - 1) / frame_pool::class_bytes;
+    if (!frames_pooled || index >= frame_pool::class_count) [[unlikely]] {
+        free_block(frame);
+        return;
+    }
+    frame_pool& mine = local_frame_pool;
+    frame_pool::free_block* const head = mine.free[index];
+    if (head == nullptr ? mine.state != frame_pool::phase::used
+                        : head->depth == frame_pool::free_blocks_max) [[unlikely]] {
+        free_block(frame);
+        return;
+    }
+    mine.free[index] = new (frame)
+        frame_pool::free_block{head, head == nullptr ? 1 : head->depth + 1};
+}
 
 // Base of small objects that come and go as often as frames do.
 struct pooled {

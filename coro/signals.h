@@ -1,6 +1,7 @@
 // signals: Unix signals for coroutines. `co_await stop.next()` gives the number of a signal that
-// came since this object was made; each is told once, the lowest number first. Resumed from the
-// loop's ready queue. One coroutine waits at a time; cancel ends the wait and loses no signal.
+// came since this object was made, the lowest first; one that came again before it was told is told
+// once. Resumed from the loop's ready queue. One coroutine waits at a time; cancel ends the wait
+// and loses no signal.
 // What holds for signal_watch (core/signals.h) holds here.
 #pragma once
 
@@ -20,7 +21,10 @@ public:
     public:
         explicit next_signal(signals& source) noexcept : source_(source) {}
 
-        bool await_ready() const noexcept { return source_.came_ != 0; }
+        bool await_ready() noexcept {
+            number_ = source_.take_first();
+            return number_ != 0;
+        }
         void enlist() noexcept {
             RINGLET_REQUIRE(source_.waiting_ == nullptr, "two coroutines wait for signals at once");
             source_.waiting_ = this;
@@ -28,13 +32,13 @@ public:
         void delist() noexcept { source_.waiting_ = nullptr; }
         int await_resume() {
             check_cancelled();
-            const int lowest = std::countr_zero(source_.came_);
-            source_.came_ &= source_.came_ - 1;
-            return lowest + 1;
+            return number_;
         }
 
     private:
+        friend class signals;
         signals& source_;
+        int number_ = 0;
     };
 
     signals(loop& owner, std::initializer_list<int> numbers)
@@ -49,10 +53,21 @@ public:
 private:
     static void take(void* self, int number) noexcept {
         auto& to = *static_cast<signals*>(self);
-        to.came_ |= std::uint64_t{1} << (number - 1);
         if (next_signal* const waiting = std::exchange(to.waiting_, nullptr)) {
+            waiting->number_ = number;
             waiting->wake_up();
+        } else {
+            to.came_ |= std::uint64_t{1} << (number - 1);
         }
+    }
+    // 0: none came.
+    int take_first() noexcept {
+        if (came_ == 0) {
+            return 0;
+        }
+        const int lowest = std::countr_zero(came_);
+        came_ &= came_ - 1;
+        return lowest + 1;
     }
 
     std::uint64_t came_ = 0;  // bit n - 1: signal n came and was not taken

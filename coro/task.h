@@ -32,7 +32,7 @@ struct final_awaiter {
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
         promise_base& promise = handle.promise();
-        if (promise.started_inline) {
+        if (promise.started_inline) [[likely]] {
             promise.finished = true;  // task_awaiter::await_suspend is below us and goes on
         } else if (promise.continuation) {
             promise.continuation.resume();

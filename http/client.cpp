@@ -1,6 +1,6 @@
 #include "http/client.h"
 
-#include "coro/timeout.h"
+#include "coro/race.h"
 #include "http/client_pool.h"
 #include "http/incoming.h"
 #include "http/writer.h"
@@ -12,6 +12,7 @@ using detail::client_connection;
 using detail::host_entry;
 
 constexpr std::size_t unlimited = ~std::size_t{0} >> 1;
+constexpr std::size_t attached_body_max = 16 * 1024;  // sent together with its head
 
 bool is_redirect(int status) noexcept {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -60,7 +61,7 @@ client::client(loop& owner, client_options options)
 
 client::~client() {
     close_idle();
-    loop_.cancel_timer(reap_timer_);
+    RINGLET_REQUIRE(hosts_.empty(), "an http::client was destroyed before its requests had ended");
 }
 
 task<client_response> client::get(std::string url) {
@@ -81,14 +82,11 @@ task<client_response> client::request(client_request what) {
 
 task<incoming> client::open(client_request what) {
     auto state = std::make_unique<incoming::state>(*this, std::move(what));
-    state->timings.begun = loop_.now();
-    if (options_.total_timeout != wait_forever) {
-        state->deadline = loop_.read_clock() + options_.total_timeout.count();
-    }
+    state->timings.begun = loop_.read_clock();
+    state->deadline = detail::later(state->timings.begun, options_.total_timeout);
     if (const url_error bad = url::parse(state->request.url, state->where);
         bad != url_error::none) {
-        throw client_error(std::make_error_code(std::errc::invalid_argument), phase::url,
-                           state->request.url, sentence(bad));
+        state->fail(std::make_error_code(std::errc::invalid_argument), phase::url, sentence(bad));
     }
     co_await follow(*state);
     co_return incoming(std::move(state));
@@ -98,7 +96,8 @@ task<incoming> client::open(client_request what) {
 task<void> client::follow(incoming::state& state) {
     for (;;) {
         if (state.where.secure()) {
-            state.fail(std::make_error_code(std::errc::protocol_not_supported), phase::url,
+            state.fail(std::make_error_code(std::errc::protocol_not_supported),
+                       state.redirects == 0 ? phase::url : phase::redirect,
                        "https needs TLS, which this client does not speak");
         }
         ++stats_.requests;
@@ -122,29 +121,24 @@ task<void> client::follow(incoming::state& state) {
     }
 }
 
-// One request and the head of its answer; once more when a kept connection was dead.
+// One request and the head of its answer; once more, on a fresh connection, when a kept one was
+// dead.
 task<void> client::attempt(incoming::state& state) {
+    const std::string text = render(state);
     co_await take_place(state);
-    bool retried = false;
-    for (;;) {
-        const bool reused = take_idle(state);
+    for (bool retry = false;; retry = true) {
+        const bool reused = !retry && take_idle(state);
         if (!reused) {
             co_await connect(state);
         }
-        bool dead = false;
         try {
-            co_await exchange(state);
+            co_await exchange(state, text);
+            co_return;
         } catch (const client_error&) {
-            dead = reused && !retried && state.connection_was_dead &&
-                   is_idempotent(state.request.method);
-            if (!dead) {
+            if (!reused || !state.connection_was_dead || !is_idempotent(state.request.method)) {
                 throw;
             }
         }
-        if (!dead) {
-            co_return;
-        }
-        retried = true;
         ++stats_.retries;
         state.connection.reset();
     }
@@ -177,11 +171,13 @@ task<void> client::connect(incoming::state& state) {
     state.connection = std::make_unique<client_connection>(std::move(stream), options_.sizes);
 }
 
-// Sends the request and receives the head of the answer.
-task<void> client::exchange(incoming::state& state) {
+// Sends the request, of which `text` is all but a large body, and receives the head of the answer.
+task<void> client::exchange(incoming::state& state, std::string_view text) {
     state.begin_answer();
-    const std::string text = render(state);
-    co_await state.timed(phase::send, options_.head_timeout, state.send(text));
+    co_await state.send(text);
+    if (state.request.body.size() > attached_body_max) {
+        co_await race(state.send(state.request.body), state.watch_for_refusal());
+    }
     state.timings.sent = loop_.now();
     co_await state.timed(phase::head, options_.head_timeout, state.receive_head());
     state.timings.first_byte = loop_.now();
@@ -212,7 +208,9 @@ std::string client::render(const incoming::state& state) const {
         state.fail(std::make_error_code(std::errc::invalid_argument), phase::send,
                    sentence(bad));
     }
-    text += what.body;
+    if (what.body.size() <= attached_body_max) {
+        text += what.body;
+    }
     return text;
 }
 

@@ -56,7 +56,8 @@ struct client_options {
     nanoseconds queue_timeout = wait_forever;                // for a place in the pool
     nanoseconds resolve_timeout = std::chrono::seconds(10);
     nanoseconds connect_timeout = std::chrono::seconds(10);
-    nanoseconds head_timeout = std::chrono::seconds(30);     // request sent and head received
+    nanoseconds send_timeout = std::chrono::seconds(30);     // for each 256 KiB of the request
+    nanoseconds head_timeout = std::chrono::seconds(30);     // request sent to head received
     nanoseconds body_timeout = std::chrono::seconds(30);     // between two pieces of the body
     nanoseconds total_timeout = wait_forever;                // queue to last byte, redirects and all
     unsigned redirects_max = 10;              // 0: a redirect is an answer like any other
@@ -113,7 +114,7 @@ public:
 
     // Replaces `into` by the next piece of the body, decoded; false at its end. Nothing is read
     // ahead of the caller but what the socket holds. Throws client_error, also for a body that is
-    // cut short, too large or corrupt.
+    // cut short, too large or corrupt; then the connection is closed and the body stays unreadable.
     task<bool> read(std::string& into);
     // All that is left.
     task<std::string> read_all();
@@ -173,7 +174,7 @@ private:
     task<void> attempt(incoming::state& state);
     task<void> take_place(incoming::state& state);
     task<void> connect(incoming::state& state);
-    task<void> exchange(incoming::state& state);
+    task<void> exchange(incoming::state& state, std::string_view text);
     std::string render(const incoming::state& state) const;
     bool take_idle(incoming::state& state);
     void keep_or_close(incoming::state& state) noexcept;
@@ -181,6 +182,7 @@ private:
     void leave_host(detail::host_entry& host) noexcept;
     void close_oldest() noexcept;
     void unlink_idle(detail::client_connection& idle) noexcept;
+    void start_reaping();
     void reap() noexcept;
 
     loop& loop_;

@@ -25,11 +25,11 @@ bool client::take_idle(incoming::state& state) {
     return false;
 }
 
-// Keeps the connection when its answer is complete and nothing else has come on it.
+// Keeps the connection when its request is sent, its answer complete and nothing else has come.
 void client::keep_or_close(incoming::state& state) noexcept {
     std::unique_ptr<client_connection> used = std::move(state.connection);
-    const bool clean = used->parser.complete() && used->parser.keep_alive() &&
-                       !used->parser.failed() && used->bytes_parsed == used->bytes.size() &&
+    const bool clean = state.request_sent && used->parser.complete() &&
+                       used->parser.keep_alive() && !used->parser.failed() && used->bytes_parsed == used->bytes.size() &&
                        !used->stream.readable();
     if (!clean || options_.idle_connections_max == 0) {
         return;
@@ -49,7 +49,7 @@ void client::keep_or_close(incoming::state& state) noexcept {
     (kept.older != nullptr ? kept.older->newer : oldest_idle_) = &kept;
     ++stats_.idle;
     if (!reap_timer_.pending()) {
-        loop_.start_timer(reap_timer_, loop_.now() + options_.idle_timeout.count());
+        start_reaping();
     }
 }
 
@@ -71,13 +71,17 @@ void client::close_oldest() noexcept {
     leave_host(*oldest->host);
 }
 
+void client::start_reaping() {
+    loop_.start_timer(reap_timer_, detail::later(oldest_idle_->idle_since, options_.idle_timeout));
+}
+
 void client::reap() noexcept {
-    const instant limit = loop_.now() - options_.idle_timeout.count();
-    while (oldest_idle_ != nullptr && oldest_idle_->idle_since <= limit) {
+    while (oldest_idle_ != nullptr &&
+           detail::later(oldest_idle_->idle_since, options_.idle_timeout) <= loop_.now()) {
         close_oldest();
     }
     if (oldest_idle_ != nullptr) {
-        loop_.start_timer(reap_timer_, oldest_idle_->idle_since + options_.idle_timeout.count());
+        start_reaping();
     }
 }
 
@@ -85,6 +89,7 @@ void client::close_idle() noexcept {
     while (oldest_idle_ != nullptr) {
         close_oldest();
     }
+    loop_.cancel_timer(reap_timer_);
 }
 
 }  // namespace ringlet::http

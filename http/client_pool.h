@@ -2,6 +2,7 @@
 // client.cpp and client_pool.cpp use it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,11 @@
 #include "net/tcp_stream.h"
 
 namespace ringlet::http::detail {
+
+// `wait` after `now`; never, when that is beyond the clock.
+inline instant later(instant now, nanoseconds wait) noexcept {
+    return wait.count() > INT64_MAX - now ? INT64_MAX : now + wait.count();
+}
 
 // One origin (scheme, host, port): its limit and its idle connections, newest first.
 struct host_entry {

@@ -16,10 +16,10 @@ constexpr std::string_view plain_text = "text/plain; charset=utf-8";
 
 exchange::exchange(server& owner, int fd) noexcept
     : connection(owner.owner(), fd), server_(owner), parser_(owner.limits_) {
-    set_deadline(owner.limits_.header_timeout);
+    wait_for(patience::head);
 }
 
-exchange::~exchange() { delete kept_head_; }
+exchange::~exchange() = default;
 
 void* exchange::operator new(std::size_t bytes) { return ringlet::detail::allocate_frame(bytes); }
 
@@ -31,10 +31,11 @@ void exchange::on_received(chunk bytes) noexcept {
     if (ending_) {
         return;  // read to be dropped, so that our last answer is not lost to a reset
     }
-    if (parser_.paused() || !kept_bytes_.empty()) {
+    if (parser_.paused() || body_paused_ || !kept_bytes_.empty()) {
         keep(bytes.text());
     } else {
         feed(bytes.text());
+        settle();
     }
 }
 
@@ -50,7 +51,6 @@ void exchange::feed(std::string_view bytes) noexcept {
     } else if (!ending_ && consumed < bytes.size()) {
         keep(bytes.substr(consumed));
     }
-    after_output();
 }
 
 void exchange::keep(std::string_view bytes) noexcept {
@@ -60,11 +60,14 @@ void exchange::keep(std::string_view bytes) noexcept {
     }
 }
 
+bool exchange::output_full() const noexcept {
+    return unsent_bytes() > server_.limits_.output_bytes_max;
+}
+
 // The parser may go on: no answer stands between it and the next event, and the peer reads.
 bool exchange::may_parse() const noexcept {
     const bool blocked = owes_answer() && (body_complete_ || !wants_body_ || body_paused_);
-    return !feeding_ && !closed() && !ending_ && !parser_.failed() && !blocked &&
-           unsent_bytes() <= server_.limits_.output_bytes_max;
+    return !feeding_ && !closed() && !ending_ && !parser_.failed() && !blocked && !output_full();
 }
 
 // Goes on with what was kept, as far as it may.
@@ -73,7 +76,7 @@ void exchange::feed_kept() noexcept {
         const std::string bytes = std::exchange(kept_bytes_, {});
         feed(bytes);
     }
-    if (!closed() && kept_bytes_.empty() && !peer_ended_) {
+    if (!receiving() && kept_bytes_.empty() && !peer_ended_ && !closed()) {
         start_receiving();
     }
 }
@@ -82,65 +85,67 @@ void exchange::on_head(const request_head& head) {
     head_ = &head;
     in_request_ = true;
     answer_ = answer::none;
+    patience_ = patience::none;
     chunks_ = sized_ = wants_body_ = body_paused_ = was_full_ = false;
-    body_complete_ = ending_after_ = head_deadline_ = false;
+    body_complete_ = ending_after_ = false;
     no_body_ = head.method == method::head;
     expects_continue_ = head.expect_continue;
     ++requests_;
     ++server_.stats_.requests;
     server_.handler_(server_.context_, *this);
-    if (closed()) {
-        parser_.pause();
-        return;
-    }
     if (answer_ == answer::complete) {
         return;
     }
-    if (listener_ == nullptr) {
+    if (listener_ != nullptr) {
+        if (head.has_body && !wants_body_) {
+            parser_.pause();
+        }
+    } else if (answer_ == answer::none) {
         respond(500, plain_text, "The handler gave no answer.\n");
-    } else if (head.has_body && !wants_body_) {
-        parser_.pause();
+    } else {
+        abort();
     }
 }
 
 void exchange::on_body(std::string_view bytes) {
-    if (listener_ == nullptr || !wants_body_) {
+    if (!wants_body_) {
         return;
     }
     expects_continue_ = false;
     listener_->on_body(bytes);
-    if (body_paused_ || closed()) {
+    if (body_paused_) {
         parser_.pause();
     }
 }
 
 void exchange::on_complete(std::span<const header_view>) {
-    in_request_ = owes_answer();
     body_complete_ = true;
-    if (listener_ != nullptr && wants_body_) {
+    if (std::exchange(wants_body_, false)) {
         listener_->on_body_end();
     }
-    if (closed() || in_request_) {
-        parser_.pause();
-    } else if (unsent_bytes() > server_.limits_.output_bytes_max || ending_) {
+    in_request_ = owes_answer();
+    if (in_request_ || ending_ || output_full()) {
         parser_.pause();
     }
 }
 
-// The parser refused the bytes: say so, then close.
+// The parser refused the bytes: say so, then close. A request that was answered already gets no
+// second answer.
 void exchange::refuse() noexcept {
     ++server_.stats_.refused;
-    if (exchange_listener* const listener = std::exchange(listener_, nullptr)) {
-        listener->on_aborted(std::make_error_code(std::errc::bad_message));
+    if (!in_request_) {
+        end_with(status_of(parser_.error()), sentence(parser_.error()));
+    } else if (answer_ == answer::none) {
+        tell_aborted(std::make_error_code(std::errc::bad_message));
+        end_with(status_of(parser_.error()), sentence(parser_.error()));
+    } else if (answer_ == answer::streaming) {
+        reset(std::make_error_code(std::errc::bad_message));
+    } else {
+        ending_ = true;
     }
-    if (answer_ == answer::streaming) {
-        drop({});
-        return;
-    }
-    answer_ = answer::complete;
-    end_with(status_of(parser_.error()), sentence(parser_.error()));
 }
 
+// The last answer, by the server itself.
 void exchange::end_with(int status, std::string_view reason) noexcept {
     std::string body(reason);
     body += '\n';
@@ -149,16 +154,14 @@ void exchange::end_with(int status, std::string_view reason) noexcept {
                                      .body = body,
                                      .date = server_.date(),
                                      .keep_alive = false});
-    in_request_ = false;
+    answer_ = answer::complete;
     ending_ = true;
     flush();
-    set_deadline(server_.limits_.write_stall_timeout);
 }
 
 bool exchange::keep_alive_wanted() const noexcept {
     return head_->keep_alive && !server_.draining_ &&
-           requests_ < server_.limits_.requests_per_connection_max &&
-           !(expects_continue_ && !wants_body_);
+           requests_ < server_.limits_.requests_per_connection_max && !expects_continue_;
 }
 
 write_error exchange::respond(int status, std::string_view content_type,
@@ -187,14 +190,17 @@ write_error exchange::respond(int status, std::string_view content_type,
 
 write_error exchange::respond(int status, std::span<const header_view> headers,
                               std::string_view body) noexcept {
-    const write_error failed = start_response(status, headers, body_framing::sized(body.size()));
+    const write_error failed =
+        status < 200 ? write_error::bad_status
+                     : start_response(status, headers, body_framing::sized(body.size()));
     if (failed != write_error::none) {
         respond(500, plain_text, "The handler's answer could not be sent.\n");
         return failed;
     }
     if (!no_body_) {
-        write(body);
+        output().append(body);
     }
+    body_left_ = 0;
     finish();
     return failed;
 }
@@ -202,6 +208,12 @@ write_error exchange::respond(int status, std::span<const header_view> headers,
 write_error exchange::start_response(int status, std::span<const header_view> headers,
                                      body_framing framing) noexcept {
     RINGLET_REQUIRE(answer_ == answer::none, "a response was started twice");
+    if (status == 101) {
+        return write_error::bad_status;  // no other protocol is spoken here
+    }
+    if (status >= 100 && status < 200 && head_->version_minor == 0) {
+        return write_error::none;  // HTTP/1.0 knows no interim answers
+    }
     const response_verdict verdict =
         append_response_head(output(), {.status = status,
                                         .reason = {},
@@ -213,92 +225,95 @@ write_error exchange::start_response(int status, std::span<const header_view> he
     if (verdict.error != write_error::none) {
         return verdict.error;
     }
-    chunks_ = verdict.chunks;
-    ending_after_ = verdict.closes;
-    no_body_ = no_body_ || status_forbids_body(status);
-    sized_ = framing.how == body_framing::kind::sized;
-    body_left_ = framing.bytes;
-    if (status >= 200 || status == 101) {
+    if (status >= 200) {
         answer_ = answer::streaming;
+        chunks_ = verdict.chunks;
+        ending_after_ = verdict.closes;
+        no_body_ = no_body_ || status_forbids_body(status);
+        sized_ = framing.how == body_framing::kind::sized;
+        body_left_ = framing.bytes;
     }
-    flush();
+    written();
     return verdict.error;
 }
 
-void exchange::write(std::string_view bytes) noexcept {
+bool exchange::write(std::string_view bytes) noexcept {
     RINGLET_REQUIRE(answer_ == answer::streaming, "a body was written without a response head");
     if (no_body_ || bytes.empty()) {
-        return;
+        return true;
     }
-    if (sized_ && bytes.size() > body_left_) {
-        abort();
-        return;
+    if (sized_) {
+        if (bytes.size() > body_left_) {
+            abort();
+            return false;
+        }
+        body_left_ -= bytes.size();
     }
-    body_left_ -= sized_ ? bytes.size() : 0;
     if (chunks_) {
         append_chunk(output(), bytes);
     } else {
         output().append(bytes);
     }
-    flush();
+    written();
+    return true;
 }
 
-void exchange::finish() noexcept {
-    if (closed()) {
-        return;
-    }
+bool exchange::finish() noexcept {
     RINGLET_REQUIRE(answer_ == answer::streaming, "a response was finished that was not started");
     if (sized_ && body_left_ > 0 && !no_body_) {
         abort();
-        return;
+        return false;
     }
     if (chunks_ && !no_body_) {
         (void)append_last_chunk(output());
     }
     ending_ = ending_ || ending_after_;
     answered();
+    return true;
 }
 
 bool exchange::writable() const noexcept {
-    const bool full = unsent_bytes() > server_.limits_.output_bytes_max;
-    was_full_ = was_full_ || full;
-    return !full;
+    was_full_ = was_full_ || output_full();
+    return !output_full();
 }
 
 void exchange::take(exchange_listener& listener) noexcept {
     RINGLET_REQUIRE(listener_ == nullptr && answer_ == answer::none, "an exchange was taken twice");
     listener_ = &listener;
-    if (kept_head_ == nullptr) {
-        kept_head_ = new owned_request_head;
+    if (!kept_head_) {
+        kept_head_ = std::make_unique<owned_request_head>();
     }
     head_ = &kept_head_->assign(*head_);
 }
 
 void exchange::want_body() noexcept {
-    wants_body_ = true;
     if (!head_->has_body) {
         listener_->on_body_end();
         return;
     }
+    wants_body_ = true;
     if (expects_continue_) {
         expects_continue_ = false;
         output().append(continue_line);
         flush();
     }
-    set_deadline(server_.limits_.body_idle_timeout);
-    feed_kept();
+    if (!feeding_) {
+        feed_kept();
+        settle();
+    }
 }
 
 void exchange::pause_body() noexcept {
     body_paused_ = true;
-    deadline_ = INT64_MAX;
+    if (!feeding_) {
+        settle();
+    }
 }
 
 void exchange::resume_body() noexcept {
-    if (body_paused_) {
-        body_paused_ = false;
-        set_deadline(server_.limits_.body_idle_timeout);
+    if (std::exchange(body_paused_, false) && !feeding_) {
         feed_kept();
+        settle();
     }
 }
 
@@ -309,65 +324,58 @@ void exchange::answered() noexcept {
     wants_body_ = body_paused_ = false;
     in_request_ = in_request_ && !body_complete_;
     flush();
-    if (feeding_) {
-        if (ending_) {
-            parser_.pause();
-        }
-        return;
-    }
-    feed_kept();
-    if (!closed()) {
-        after_output();
+    if (!feeding_) {
+        feed_kept();
+        settle();
+    } else if (ending_) {
+        parser_.pause();
     }
 }
 
-// After anything was parsed or answered: hand the output over and choose the next deadline.
-void exchange::after_output() noexcept {
-    const limits& sizes = server_.limits_;
+void exchange::written() noexcept {
+    flush();
+    if (!feeding_) {
+        settle();
+    }
+}
+
+// After anything was parsed, written or sent: what this connection waits for now, and how long.
+void exchange::settle() noexcept {
+    if (closed() || lingering_) {
+        return;
+    }
     if (sending()) {
-        flush();
-        unsent_before_ = unsent_bytes();
-        set_deadline(sizes.write_stall_timeout);
+        wait_for(patience::write);
     } else if (owes_answer()) {
-        if (wants_body_ && !body_paused_ && !body_complete_) {
-            set_deadline(sizes.body_idle_timeout);
+        const bool hungry = wants_body_ && !body_paused_ && !parser_.paused();
+        if (hungry && peer_ended_) {
+            reset(make_error_code(errc::end_of_stream));
         } else {
-            deadline_ = INT64_MAX;
+            wait_for(hungry ? patience::body : patience::none);
         }
+    } else if (ending_) {
+        begin_end();
+    } else if (peer_ended_) {
+        drop({});
     } else if (in_request_) {
-        set_deadline(sizes.body_idle_timeout);
-    } else if (!parser_.in_head()) {
-        set_deadline(sizes.keep_alive_timeout);
-        head_deadline_ = false;
-    } else if (!head_deadline_) {
-        set_deadline(sizes.header_timeout);
-        head_deadline_ = true;
+        wait_for(patience::body);
+    } else if (parser_.in_head()) {
+        wait_for(patience::head);
+    } else if (server_.draining_) {
+        begin_end();
+    } else if (requests_ > 0) {
+        wait_for(patience::keep_alive);
     }
 }
 
 void exchange::on_sent() noexcept {
-    if (ending_ && !owes_answer()) {
-        begin_end();
-        return;
-    }
-    if (was_full_ && listener_ != nullptr) {
-        was_full_ = false;
+    if (std::exchange(was_full_, false) && listener_ != nullptr) {
         listener_->on_writable();
-        if (closed()) {
-            return;
-        }
     }
     if (parser_.paused() || !kept_bytes_.empty()) {
         feed_kept();
-        if (closed()) {
-            return;
-        }
     }
-    if (peer_ended_ && !owes_answer() && !sending()) {
-        drop({});
-        return;
-    }
-    after_output();
+    settle();
 }
 
 // Everything is said: end our side, then read on until the peer ends its own.
@@ -376,70 +384,97 @@ void exchange::begin_end() noexcept {
         drop({});
         return;
     }
-    ending_ = true;
+    ending_ = lingering_ = true;
+    kept_bytes_ = {};
     shutdown_send();
     start_receiving();
-    kept_bytes_ = {};
-    set_deadline(server_.limits_.linger_timeout);
-    lingering_ = true;
+    wait_for(patience::linger);
 }
 
 void exchange::on_end(std::error_code code) noexcept {
     peer_ended_ = true;
     if (code || lingering_) {
         drop(code);
-    } else if (owes_answer()) {
-        if (!body_complete_ && kept_bytes_.empty()) {
-            drop(make_error_code(errc::end_of_stream));
-        }
-    } else if (!sending() && kept_bytes_.empty()) {
-        drop({});
+    } else {
+        settle();
     }
 }
 
 void exchange::on_send_failed(std::error_code code) noexcept { drop(code); }
 
 void exchange::abort() noexcept {
+    listener_ = nullptr;
+    reset({});
+}
+
+void exchange::reset(std::error_code code) noexcept {
     if (!closed()) {
         connection::abort();
-        drop(std::make_error_code(std::errc::connection_aborted));
+        leave(code);
     }
 }
 
 void exchange::drop(std::error_code code) noexcept {
-    if (dropped_) {
-        return;
-    }
-    dropped_ = true;
-    close();
-    server_.left(*this);
-    if (exchange_listener* const listener = std::exchange(listener_, nullptr)) {
-        listener->on_aborted(code ? code : make_error_code(errc::closed));
+    if (!closed()) {
+        close();
+        leave(code);
     }
 }
 
-void exchange::set_deadline(nanoseconds after) noexcept {
-    deadline_ = loop().now() + after.count();
+// The connection is closing: it deletes itself when the loop has let go of it.
+void exchange::leave(std::error_code code) noexcept {
+    deadline_ = INT64_MAX;
+    server_.left(*this);
+    tell_aborted(code ? code : make_error_code(errc::closed));
+}
+
+void exchange::tell_aborted(std::error_code code) noexcept {
+    answer_ = answer::complete;
+    wants_body_ = false;
+    parser_.pause();
+    if (exchange_listener* const listener = std::exchange(listener_, nullptr)) {
+        listener->on_aborted(code);
+    }
+}
+
+// A head, a stalled write and the end are timed as a whole, a body from piece to piece.
+void exchange::wait_for(patience what) noexcept {
+    if (what == patience_ && what != patience::body) {
+        return;
+    }
+    patience_ = what;
+    const limits& sizes = server_.limits_;
+    nanoseconds time{};
+    switch (what) {
+        case patience::none: deadline_ = INT64_MAX; return;
+        case patience::head: time = sizes.header_timeout; break;
+        case patience::body: time = sizes.body_idle_timeout; break;
+        case patience::write:
+            time = sizes.write_stall_timeout;
+            taken_before_ = bytes_sent();
+            break;
+        case patience::keep_alive: time = sizes.keep_alive_timeout; break;
+        case patience::linger: time = sizes.linger_timeout; break;
+    }
+    deadline_ = loop().now() + time.count();
 }
 
 void exchange::reach_deadline() noexcept {
-    if (sending() && unsent_bytes() < unsent_before_) {
-        unsent_before_ = unsent_bytes();
-        set_deadline(server_.limits_.write_stall_timeout);
+    const patience reached = std::exchange(patience_, patience::none);
+    if (reached == patience::write && bytes_sent() != taken_before_) {
+        wait_for(patience::write);
         return;
     }
     ++server_.stats_.timeouts;
-    deadline_ = INT64_MAX;
-    if (sending()) {
-        abort();
-    } else if (!ending_ && (parser_.in_head() || (in_request_ && answer_ == answer::none))) {
-        if (exchange_listener* const listener = std::exchange(listener_, nullptr)) {
-            listener->on_aborted(make_error_code(errc::timed_out));
-        }
-        answer_ = answer::complete;
+    const auto timed_out = make_error_code(errc::timed_out);
+    if (reached == patience::write || answer_ == answer::streaming) {
+        reset(timed_out);
+    } else if (answer_ == answer::none || (!in_request_ && parser_.in_head())) {
+        tell_aborted(timed_out);
         end_with(408, "The request did not arrive in time.");
+        settle();
     } else {
-        drop(make_error_code(errc::timed_out));
+        drop(timed_out);
     }
 }
 

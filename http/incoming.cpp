@@ -1,10 +1,17 @@
 #include "http/incoming.h"
 
+#include <algorithm>
+
 namespace ringlet::http {
 namespace {
 
-// A redirect's body up to this size is read and dropped; beyond it the connection is closed.
+// A redirect's body up to this size and time is read and dropped; beyond it the connection is
+// closed.
 constexpr std::uint64_t drained_bytes_max = 64 * 1024;
+constexpr nanoseconds drain_time_max = std::chrono::seconds(1);
+
+constexpr std::size_t sent_piece_bytes = 256 * 1024;    // what send_timeout counts for
+constexpr std::size_t decoded_piece_max = 256 * 1024;   // then the reader is given it first
 
 }  // namespace
 
@@ -26,8 +33,17 @@ std::uint64_t incoming::body_bytes() const noexcept { return state_->body_bytes;
 
 task<bool> incoming::read(std::string& into) {
     state& s = *state_;
+    if (s.broken) {
+        s.fail(make_error_code(errc::closed), phase::body, "reading it has failed before");
+    }
     if (s.piece.empty() && s.connection) {
-        co_await s.timed(phase::body, s.web.options().body_timeout, s.receive_body());
+        try {
+            co_await s.timed(phase::body, s.web.options().body_timeout, s.receive_body());
+        } catch (...) {
+            s.broken = true;
+            s.release();
+            throw;
+        }
     }
     into.clear();
     std::swap(into, s.piece);
@@ -53,6 +69,22 @@ void incoming::state::fail(std::error_code code, phase at, std::string_view caus
     throw client_error(code, at, where.empty() ? request.url : where.without_fragment(), cause);
 }
 
+std::string incoming::state::cause_of(const error& failure) {
+    constexpr std::string_view connecting = "connect to ";
+    const std::string message = failure.code().message();
+    std::string text = failure.what();
+    if (text.starts_with(connecting)) {
+        text.erase(0, connecting.size());
+    }
+    // The code's own sentence comes last; it goes where the context has said it, or better.
+    if (const std::size_t context = text.size() - std::min(text.size(), message.size() + 2);
+        context > 0 && text.ends_with(": " + message) &&
+        (failure.code() == errc::resolve_failed || text.find(message) < context)) {
+        text.erase(context);
+    }
+    return text;
+}
+
 task<void> incoming::state::wait_for_place(semaphore& places) {
     if (!host_place) {
         host_place = co_await host->places.acquire();
@@ -63,21 +95,34 @@ task<void> incoming::state::wait_for_place(semaphore& places) {
 void incoming::state::begin_answer() noexcept {
     connection->parser.start(request.method);
     status = 0;
-    has_head = false;
-    connection_was_dead = false;
+    has_head = request_sent = connection_was_dead = false;
+    send_failure_ = {};
     body_bytes = 0;
     piece.clear();
 }
 
-task<void> incoming::state::send(std::string_view text) {
+task<void> incoming::state::send_piece(std::string_view text) {
     try {
         co_await connection->stream.send(text);
-    } catch (const error&) {
-        // A server may answer early and close (413, 408): its answer matters more than our send.
-        if (!connection->stream.readable()) {
-            connection_was_dead = true;
-            throw;
-        }
+    } catch (const error& failure) {
+        send_failure_ = failure.code();
+    }
+}
+
+task<void> incoming::state::send(std::string_view text) {
+    request_sent = false;
+    while (!text.empty() && !send_failure_) {
+        const std::string_view next = text.substr(0, sent_piece_bytes);
+        co_await timed(phase::send, web.options().send_timeout, send_piece(next));
+        text.remove_prefix(next.size());
+    }
+    request_sent = !send_failure_;
+}
+
+task<void> incoming::state::watch_for_refusal() {
+    co_await receive_head();
+    if (status < 300) {
+        co_await sleep_until(INT64_MAX);
     }
 }
 
@@ -94,7 +139,10 @@ void incoming::state::parse(phase at) {
 // A head that came together with a broken body is still given out: the body's reader is told.
 void incoming::state::check_failures(phase at) const {
     if (decode_failure_ != decode_error::none) {
-        fail_decoding(decode_failure_);
+        const bool large = decode_failure_ == decode_error::too_large;
+        fail(large ? make_error_code(errc::limit_exceeded)
+                   : std::make_error_code(std::errc::bad_message),
+             phase::body, sentence(decode_failure_));
     }
     if (connection->parser.failed()) {
         fail(std::make_error_code(std::errc::bad_message), at,
@@ -102,25 +150,32 @@ void incoming::state::check_failures(phase at) const {
     }
 }
 
-// Receives and parses one piece.
+// The connection has ended too early. Before any answer, what sending met with tells more.
+void incoming::state::fail_receiving(std::error_code code, phase at, std::string_view cause) {
+    connection_was_dead = !connection->parser.started();
+    if (connection_was_dead && send_failure_) {
+        fail(send_failure_, phase::send, send_failure_.message());
+    }
+    fail(code, at, cause);
+}
+
+// Receives one piece, unless there is one, and parses it.
 task<void> incoming::state::receive(phase at) {
     detail::client_connection& c = *connection;
-    if (c.bytes_parsed == c.bytes.size()) {
+    if (c.bytes_parsed == c.bytes.size() && !c.parser.paused()) {
         c.bytes = {};
         c.bytes_parsed = 0;
-        const bool started = c.parser.started();
         try {
             c.bytes = co_await c.stream.receive();
         } catch (const error& failure) {
-            connection_was_dead = !started;
-            fail(failure.code(), at, failure.code().message());
+            fail_receiving(failure.code(), at, failure.code().message());
         }
         if (!c.bytes) {
+            const bool started = c.parser.started();
             if (!c.parser.finish(*this)) {
-                connection_was_dead = !started;
-                fail(make_error_code(errc::end_of_stream), at,
-                     started ? sentence(c.parser.error())
-                             : "the server closed the connection without an answer");
+                fail_receiving(make_error_code(errc::end_of_stream), at,
+                               started ? sentence(c.parser.error())
+                                       : "the server closed the connection without an answer");
             }
             co_return;
         }
@@ -137,23 +192,31 @@ task<void> incoming::state::receive_head() {
 task<void> incoming::state::receive_body() {
     while (connection && piece.empty()) {
         check_failures(phase::body);
-        if (!connection->parser.complete()) {
+        if (decoder_full_) {
+            decode();
+        } else if (!connection->parser.complete()) {
             co_await receive(phase::body);
-        }
-        if (connection->parser.complete()) {
-            const decode_error why = decoder.finish();
-            if (why != decode_error::none) {
-                fail_decoding(why);
-            }
+        } else {
+            decode_failure_ = decoder.finish();
+            check_failures(phase::body);
             release();
         }
     }
 }
 
-task<void> incoming::state::drain() {
+task<void> incoming::state::skip_body() {
     while (connection && body_bytes <= drained_bytes_max) {
         piece.clear();
-        co_await timed(phase::body, web.options().body_timeout, receive_body());
+        co_await receive_body();
+    }
+}
+
+task<void> incoming::state::drain() {
+    try {
+        co_await timed(phase::body, std::min(web.options().body_timeout, drain_time_max),
+                       skip_body());
+    } catch (const client_error&) {
+        // Nobody wants this body: its connection is closed, which is all.
     }
     piece.clear();
     release();
@@ -161,15 +224,18 @@ task<void> incoming::state::drain() {
 
 void incoming::state::redirect_to(url next) {
     if (next.origin() != where.origin()) {
-        request.headers.erase("Authorization");
-        request.headers.erase("Cookie");
-        request.headers.erase("Host");
+        for (const std::string_view secret : {"Authorization", "Cookie", "Proxy-Authorization"}) {
+            request.headers.erase(secret);
+        }
     }
     const bool becomes_get = status == 303 || (status <= 302 && request.method == method::post);
     if (becomes_get && request.method != method::head) {
         request.method = method::get;
         request.body.clear();
-        request.headers.erase("Content-Type");
+        for (const std::string_view of_body : {"Content-Type", "Content-Encoding",
+                                               "Content-Language", "Content-Location"}) {
+            request.headers.erase(of_body);
+        }
     }
     where = std::move(next);
     head.clear();
@@ -187,13 +253,6 @@ void incoming::state::release() noexcept {
     }
 }
 
-void incoming::state::fail_decoding(decode_error why) const {
-    const bool large = why == decode_error::too_large;
-    fail(large ? make_error_code(errc::limit_exceeded)
-               : std::make_error_code(std::errc::bad_message),
-         phase::body, sentence(why));
-}
-
 void incoming::state::on_head(const response_head& what) {
     has_head = true;
     status = what.status;
@@ -203,14 +262,38 @@ void incoming::state::on_head(const response_head& what) {
     if (web.options().decode && what.has_body) {
         coding = what.value("Content-Encoding");
     }
+    decoder_full_ = false;
     decode_failure_ = decoder.open(coding, web.options().sizes.decoded_bytes_max);
 }
 
 void incoming::state::on_body(std::string_view bytes) {
     body_bytes += bytes.size();
-    if (decode_failure_ == decode_error::none) {
-        decode_failure_ = decoder.append(bytes, piece);
+    coded_ = bytes;
+    decode();
+    if (decoder_full_) {
+        connection->parser.pause();
     }
+}
+
+// As much of the coded bytes as makes a piece: a bomb fills no memory.
+void incoming::state::decode() noexcept {
+    if (decode_failure_ != decode_error::none) {
+        return;
+    }
+    if (decoder.identity()) {
+        piece += coded_;
+        if (body_bytes > web.options().sizes.decoded_bytes_max) {
+            decode_failure_ = decode_error::too_large;
+        }
+        return;
+    }
+    char room[16 * 1024];
+    do {
+        const std::size_t bytes = decoder.decode(coded_, room);
+        piece.append(room, bytes);
+        decode_failure_ = decoder.error();
+        decoder_full_ = bytes == sizeof room && decode_failure_ == decode_error::none;
+    } while (decoder_full_ && piece.size() < decoded_piece_max);
 }
 
 void incoming::state::on_complete(std::span<const header_view>) {}

@@ -18,6 +18,8 @@ struct incoming::state final : private response_events {
 
     // Throws the client_error for this request.
     [[noreturn]] void fail(std::error_code code, phase at, std::string_view cause) const;
+    // Its text, in so far as it says more than URL and phase.
+    static std::string cause_of(const error& failure);
 
     // Waits for `part` at most `limit` and not beyond the total deadline; every failure comes out
     // as a client_error of that phase.
@@ -25,7 +27,10 @@ struct incoming::state final : private response_events {
     task<T> timed(phase at, nanoseconds limit, task<T> part);
 
     task<void> wait_for_place(semaphore& places);
+    // A failure of the connection is kept for receive_head: the answer may be there all the same.
     task<void> send(std::string_view text);
+    // Ends with the head of an answer that makes sending the rest pointless (3xx, 4xx, 5xx).
+    task<void> watch_for_refusal();
     task<void> receive_head();
     // Appends the next decoded bytes to `piece`; ends when there are some or the body has ended.
     task<void> receive_body();
@@ -57,6 +62,8 @@ struct incoming::state final : private response_events {
     std::string piece;  // decoded, not read yet
     std::uint64_t body_bytes = 0;
     bool has_head = false;
+    bool request_sent = false;
+    bool broken = false;  // reading the body has failed
 
 private:
     void on_head(const response_head& what) override;
@@ -64,10 +71,16 @@ private:
     void on_complete(std::span<const header_view> trailers) override;
 
     void parse(phase at);
+    void decode() noexcept;
     void check_failures(phase at) const;
+    task<void> send_piece(std::string_view piece);
     task<void> receive(phase at);
-    [[noreturn]] void fail_decoding(decode_error why) const;
+    task<void> skip_body();
+    [[noreturn]] void fail_receiving(std::error_code code, phase at, std::string_view cause);
 
+    std::error_code send_failure_;
+    std::string_view coded_;  // of the chunk, not decoded yet
+    bool decoder_full_ = false;  // it has more to give
     decode_error decode_failure_ = decode_error::none;
 };
 
@@ -85,7 +98,7 @@ task<T> incoming::state::timed(phase at, nanoseconds limit, task<T> part) {
         throw;
     } catch (const error& failure) {
         if (failure.code() != errc::timed_out) {
-            fail(failure.code(), at, failure.what());
+            fail(failure.code(), at, cause_of(failure));
         }
     }
     const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(

@@ -26,7 +26,6 @@ struct limits {
 
     // One connection of a server.
     std::uint32_t requests_per_connection_max = 1000;
-    std::uint32_t pipelined_max = 64;              // requests parsed but not yet answered
     std::uint32_t output_bytes_max = 1024 * 1024;  // unsent answers; above it reading stops
     std::chrono::milliseconds header_timeout{
         10'000};  // connect (or first byte) to the end of the head

@@ -6,10 +6,14 @@ namespace ringlet::http {
 namespace detail {
 namespace {
 constexpr std::size_t unread_body_max = 256 * 1024;  // then the peer has to wait
+
+void wake(listener_wait*& place) noexcept {
+    if (listener_wait* const waiting = std::exchange(place, nullptr)) {
+        waiting->wake_up();
+    }
 }
 
-void listener_wait::enlist() noexcept { owner_.waiting_ = this; }
-void listener_wait::delist() noexcept { owner_.waiting_ = nullptr; }
+}  // namespace
 
 handler_job::handler_job(exchange& at, std::shared_ptr<void> keep) noexcept
     : detached_job(at.loop()), in(*this), out(*this), exchange_(&at), keep_(std::move(keep)) {
@@ -23,10 +27,10 @@ exchange& handler_job::live() const {
     return *exchange_;
 }
 
-void handler_job::wake() noexcept {
-    if (listener_wait* const waiting = std::exchange(waiting_, nullptr)) {
-        waiting->wake_up();
-    }
+exchange& handler_job::take_live() {
+    exchange& at = live();
+    exchange_ = nullptr;
+    return at;
 }
 
 void handler_job::on_body(std::string_view bytes) noexcept {
@@ -35,15 +39,15 @@ void handler_job::on_body(std::string_view bytes) noexcept {
         body_paused_ = true;
         exchange_->pause_body();
     }
-    wake();
+    wake(reader_);
 }
 
 void handler_job::on_body_end() noexcept {
     body_ended_ = true;
-    wake();
+    wake(reader_);
 }
 
-void handler_job::on_writable() noexcept { wake(); }
+void handler_job::on_writable() noexcept { wake(writer_); }
 
 void handler_job::on_aborted(std::error_code) noexcept {
     exchange_ = nullptr;
@@ -51,17 +55,21 @@ void handler_job::on_aborted(std::error_code) noexcept {
 }
 
 void handler_job::root_finished() noexcept {
-    outcome<void> ended = handler_.take_result();
+    const std::exception_ptr failure = handler_.failure();
     handler_ = {};
-    if (exchange_ != nullptr && !out.finished_) {
-        // The listener is dropped with the answer, so nothing calls back after this.
-        if (out.started_) {
-            exchange_->abort();
-        } else {
-            exchange_->respond(500, "text/plain; charset=utf-8",
-                               ended.has_value() ? "The handler gave no answer.\n"
-                                                 : "The handler failed.\n");
-        }
+    fail(failure);
+}
+
+// The end, with or without a failure: whatever answer is still owed is given.
+void handler_job::fail(const std::exception_ptr& failure) noexcept {
+    if (failure) {
+        ringlet::detail::report_lost("an HTTP handler failed", failure);
+    }
+    if (exchange* const at = std::exchange(exchange_, nullptr); at != nullptr && out.started_) {
+        at->abort();
+    } else if (at != nullptr) {
+        at->respond(500, "text/plain; charset=utf-8",
+                    failure ? "The handler failed.\n" : "The handler gave no answer.\n");
     }
     delete this;
 }
@@ -74,16 +82,15 @@ address request::peer() const { return owner_.live().peer_address(); }
 
 task<std::string> request::read() {
     detail::handler_job& owner = owner_;
-    if (!owner.wants_body_) {
-        owner.wants_body_ = true;
+    if (!std::exchange(owner.wants_body_, true)) {
         owner.live().want_body();
     }
-    co_await detail::listener_wait(owner, !owner.body_.empty() || owner.body_ended_);
-    if (owner.body_paused_) {
-        owner.body_paused_ = false;
+    co_await detail::listener_wait(owner.reader_, !owner.body_.empty() || owner.body_ended_);
+    std::string piece = std::exchange(owner.body_, {});
+    if (std::exchange(owner.body_paused_, false)) {
         owner.live().resume_body();
     }
-    co_return std::exchange(owner.body_, {});
+    co_return piece;
 }
 
 task<std::string> request::body() {
@@ -113,38 +120,36 @@ void check(write_error failed) {
 
 task<void> response::send(int status, std::string_view content_type, std::string_view body) {
     RINGLET_REQUIRE(!started_, "a request was answered twice");
-    exchange& at = owner_.live();
-    started_ = finished_ = true;
-    owner_.complete();
-    check(at.respond(status, content_type, body));
+    started_ = true;
+    check(owner_.take_live().respond(status, content_type, body));
     co_return;
 }
 
 task<void> response::send(int status, const headers& fields, std::string_view body) {
     RINGLET_REQUIRE(!started_, "a request was answered twice");
-    exchange& at = owner_.live();
-    started_ = finished_ = true;
-    owner_.complete();
-    check(at.respond(status, fields.views(), body));
+    started_ = true;
+    check(owner_.take_live().respond(status, fields.views(), body));
     co_return;
 }
 
 void response::start(int status, const headers& fields, body_framing framing) {
     check(owner_.live().start_response(status, fields.views(), framing));
-    started_ = status >= 200 || status == 101;
+    started_ = status >= 200;
 }
 
 task<void> response::write(std::string_view bytes) {
     exchange& at = owner_.live();
-    at.write(bytes);
-    co_await detail::listener_wait(owner_, owner_.live().writable());
+    if (!at.write(bytes)) {
+        owner_.exchange_ = nullptr;
+        throw std::length_error("The body is longer than was announced.");
+    }
+    co_await detail::listener_wait(owner_.writer_, at.writable());
 }
 
 void response::finish() {
-    exchange& at = owner_.live();
-    finished_ = true;
-    owner_.complete();
-    at.finish();
+    if (!owner_.take_live().finish()) {
+        throw std::length_error("The body is shorter than was announced.");
+    }
 }
 
 }  // namespace ringlet::http

@@ -6,11 +6,14 @@
 //     app.listen(address::loopback_v4(8000));
 //
 // Each request runs its handler as a job. When the peer goes away the job is cancelled: its waits
-// throw `cancelled`, and the service waits for its end. A handler that throws gives a 500, or, when
-// the head is out already, a reset; so does one that ends without having answered.
+// throw `cancelled`. A handler that throws gives a 500, or, when the head is out already, a reset;
+// so does one that ends without having answered. What it threw is said on stderr.
+// The jobs are detached: they may outlive the service by a few turns, and `run` (or
+// finish_detached, where the program drives the loop itself) waits for them.
 #pragma once
 
 #include <concepts>
+#include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,20 +32,24 @@ class handler_job;
 // Waits for something an exchange_listener is told of; resumed from the loop.
 class listener_wait : public suspension<listener_wait> {
 public:
-    listener_wait(handler_job& owner, bool ready) noexcept : owner_(owner), ready_(ready) {}
+    listener_wait(listener_wait*& place, bool ready) noexcept : place_(place), ready_(ready) {}
     bool await_ready() const noexcept { return ready_; }
-    void enlist() noexcept;
-    void delist() noexcept;
+    void enlist() noexcept {
+        RINGLET_REQUIRE(place_ == nullptr, "two coroutines wait for one request's body or output");
+        place_ = this;
+    }
+    void delist() noexcept { place_ = nullptr; }
     void await_resume() const { check_cancelled(); }
 
 private:
-    handler_job& owner_;
+    listener_wait*& place_;
     bool ready_;
 };
 }  // namespace detail
 
 // The request of a running handler. To be used until the answer is complete, views too; after
-// that, or once the peer is gone, everything here throws `cancelled`.
+// that, or once the peer is gone, everything here throws `cancelled`. One coroutine may read while
+// another writes the answer.
 class request {
 public:
     const request_head& head() const;
@@ -66,8 +73,8 @@ private:
 };
 
 // The answer of a running handler: `send` once, or `start`, `write` ..., `finish`.
-// All throw `cancelled` once the peer is gone, and std::invalid_argument for a header that may not
-// be sent.
+// All throw `cancelled` once the peer is gone, std::invalid_argument for a header that may not be
+// sent, and std::length_error (the peer gets a reset) when an announced length is not kept.
 class response {
 public:
     task<void> send(int status, std::string_view content_type, std::string_view body);
@@ -85,7 +92,6 @@ private:
 
     detail::handler_job& owner_;
     bool started_ = false;
-    bool finished_ = false;
 };
 
 namespace detail {
@@ -101,10 +107,13 @@ public:
         ringlet::detail::free_frame(memory, bytes);
     }
 
+    // May destroy this.
     void start(task<void> handler) noexcept {
         handler_ = std::move(handler);
         handler_.start_as_root(*this);
     }
+    // Instead: the handler threw before it was a coroutine.
+    void fail(const std::exception_ptr& failure) noexcept;
 
     request in;
     response out;
@@ -112,7 +121,6 @@ public:
 private:
     friend class http::request;
     friend class http::response;
-    friend class listener_wait;
 
     ~handler_job() override = default;
     void root_finished() noexcept override;
@@ -120,15 +128,14 @@ private:
     void on_body_end() noexcept override;
     void on_writable() noexcept override;
     void on_aborted(std::error_code code) noexcept override;
-    void wake() noexcept;
     exchange& live() const;  // throws `cancelled` when the peer is gone
-
-    void complete() noexcept { exchange_ = nullptr; }
+    exchange& take_live();   // the same, for the call that is the last one
 
     exchange* exchange_;  // null once answered or aborted
     std::shared_ptr<void> keep_;
     task<void> handler_;
-    listener_wait* waiting_ = nullptr;
+    listener_wait* reader_ = nullptr;
+    listener_wait* writer_ = nullptr;
     std::string body_;  // come, not read yet
     bool wants_body_ = false;
     bool body_ended_ = false;
@@ -153,7 +160,11 @@ private:
     static void handle(void* self, exchange& at) noexcept {
         const std::shared_ptr<Handler>& handler = static_cast<service*>(self)->handler_;
         auto* const running = new detail::handler_job(at, handler);
-        running->start((*handler)(running->in, running->out));
+        try {
+            running->start((*handler)(running->in, running->out));
+        } catch (...) {
+            running->fail(std::current_exception());
+        }
     }
 
     std::shared_ptr<Handler> handler_;

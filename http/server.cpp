@@ -44,6 +44,7 @@ address server::listen(const address& where, const listen_options& options) {
     tcp_listener& listener = listeners_.emplace_back(loop_, where, options);
     listener.on_accept(
         [](void* self, int fd) noexcept { static_cast<server*>(self)->accepted(fd); }, this);
+    listener.set_accepting(stats_.open < limits_.connections_max);
     return listener.local_address();
 }
 
@@ -82,9 +83,7 @@ void server::left(exchange& connection) noexcept {
     }
     if (stats_.open == 0) {
         loop_.cancel_timer(sweep_timer_);
-        if (draining_ && idle_callback_ != nullptr) {
-            std::exchange(idle_callback_, nullptr)(idle_context_);
-        }
+        tell_idle();
     }
 }
 
@@ -107,13 +106,14 @@ void server::drain() noexcept {
     listeners_.clear();
     for (exchange* each = first_; each != nullptr;) {
         exchange* const next = each->next_;
-        if (each->parser_.idle() && !each->owes_answer() && !each->sending() &&
-            !each->lingering_) {
-            each->begin_end();
-        }
+        each->settle();
         each = next;
     }
-    if (stats_.open == 0 && idle_callback_ != nullptr) {
+    tell_idle();
+}
+
+void server::tell_idle() noexcept {
+    if (draining_ && stats_.open == 0 && idle_callback_ != nullptr) {
         std::exchange(idle_callback_, nullptr)(idle_context_);
     }
 }
@@ -121,12 +121,17 @@ void server::drain() noexcept {
 void server::on_idle(void (*callback)(void*) noexcept, void* context) noexcept {
     idle_callback_ = callback;
     idle_context_ = context;
+    tell_idle();
 }
 
 std::string_view server::date() noexcept {
-    timespec now = {};
-    ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    return date_.get(now.tv_sec);
+    if (const instant now = loop_.now(); now != date_at_) {
+        date_at_ = now;
+        timespec clock = {};
+        ::clock_gettime(CLOCK_REALTIME_COARSE, &clock);
+        date_text_ = date_.get(clock.tv_sec);
+    }
+    return date_text_;
 }
 
 }  // namespace ringlet::http

@@ -47,7 +47,8 @@ public:
     // close. `idle` says when all have gone.
     void drain() noexcept;
     bool idle() const noexcept { return stats_.open == 0; }
-    // Called once, when a drain has ended.
+    // Called once, when a drain has ended; at once when it has already. It may not destroy the
+    // server.
     void on_idle(void (*callback)(void* context) noexcept, void* context) noexcept;
 
     const server_stats& stats() const noexcept { return stats_; }
@@ -64,14 +65,17 @@ private:
     void accepted(int fd) noexcept;
     void joined(exchange& connection) noexcept;
     void left(exchange& connection) noexcept;
+    void tell_idle() noexcept;
     void sweep() noexcept;
-    std::string_view date() noexcept;
+    std::string_view date() noexcept;  // of this turn
 
     loop& loop_;
     request_handler handler_;
     void* context_;
     limits limits_;
     date_cache date_;
+    std::string_view date_text_;
+    instant date_at_ = -1;
     std::vector<tcp_listener> listeners_;
     exchange* first_ = nullptr;  // all connections
     sweep_timer sweep_timer_;    // looks for passed deadlines, coarsely, while there are connections

@@ -157,6 +157,7 @@ void connection::sent(int result) noexcept {
     if (result >= 0) {
         send_at_ += result;
         send_bytes_left_ -= static_cast<std::size_t>(result);
+        bytes_sent_ += static_cast<std::uint64_t>(result);
         if (send_bytes_left_ > 0 && !stopped) {
             send_from({send_at_, send_bytes_left_});
             return;

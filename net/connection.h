@@ -8,6 +8,7 @@
 // Loop thread only.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -47,6 +48,8 @@ public:
     // True while bytes wait to be taken by the kernel.
     bool sending() const noexcept { return send_.active() || !output_.empty(); }
     std::size_t unsent_bytes() const noexcept { return output_.size() + send_bytes_left_; }
+    // All that the kernel has taken since the connection was made.
+    std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
     // Ends our direction; requires that nothing is being sent.
     void shutdown_send() noexcept;
@@ -94,6 +97,7 @@ private:
     std::string sending_;         // the kernel's until the send's completion
     const std::byte* send_at_ = nullptr;
     std::size_t send_bytes_left_ = 0;
+    std::uint64_t bytes_sent_ = 0;
     int fd_;
     bool wants_data_ = false;
     bool pausing_ = false;  // a cancel of the receive, asked by pause_receiving, is under way

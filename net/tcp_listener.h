@@ -37,7 +37,8 @@ public:
 
     // Every connection from now on goes to the callback. Not together with `accept`.
     void on_accept(accepted callback, void* context) noexcept;
-    // Stops taking connections until called with true; the kernel's backlog holds them.
+    // Stops taking connections until called with true; the kernel's backlog holds them. One that
+    // is on its way may still come.
     void set_accepting(bool accepting) noexcept;
 
     // The next connection, TCP_NODELAY set. One coroutine at a time. Throws errc::closed after

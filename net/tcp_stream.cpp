@@ -10,8 +10,8 @@
 namespace ringlet {
 namespace detail {
 
-// What has come while nobody was waiting is kept up to this many bytes; then receiving pauses
-// until it has been read.
+// When this many bytes have come while nobody was waiting, receiving pauses until they have been
+// read. What was on its way then (some buffers of the driver's) still comes.
 constexpr std::size_t unread_bytes_max = 256 * 1024;
 
 class stream_core final : public connection {

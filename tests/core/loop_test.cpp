@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <functional>
+#include <iostream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -238,6 +239,7 @@ TEST_CASE("a child process is told that the loop is its parent's, and can leave 
     receiving.prepare_receive(pair.first);
     on->start(receiving);
     on->run_once(false);
+    std::cout.flush();
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {

@@ -152,31 +152,6 @@ TEST_CASE("a reset reaches a receive as ECONNRESET") {
     CHECK(receiving.finals == 1);
 }
 
-TEST_CASE("receives into memory are first come, first served") {
-    for (std::uint64_t round = 0; round < (real_kernel() ? 1U : 50U); ++round) {
-        loop on(options_with_seed(seed() * 1000 + round));
-        socket_pair pair(on);
-        char memory[3][4] = {};
-        std::deque<probe> probes;
-        for (auto& each : memory) {
-            probes.emplace_back(on).prepare_receive_into(pair.first, each, 4);
-            on.start(probes.back());
-        }
-        std::string got;
-        for (const char* text : {"abcd", "efgh", "ijkl"}) {
-            CHECK(send_all(on, pair.second, text));
-        }
-        on.driver().shutdown(pair.second, SHUT_WR);
-        for (std::size_t i = 0; i < 3; ++i) {
-            CHECK(probes[i].run());
-            REQUIRE(probes[i].result() >= 0);
-            got.append(memory[i], static_cast<std::size_t>(probes[i].result()));
-        }
-        CHECK(std::string_view("abcdefghijkl").starts_with(got));
-        CHECK_FALSE(got.empty());
-    }
-}
-
 TEST_CASE("gathered memory is sent in its order") {
     loop on;
     socket_pair pair(on);

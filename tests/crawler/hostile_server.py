@@ -291,7 +291,7 @@ def endless(name):
         "/endless-chunked": (chunks(), b"10000\r\n" + b"x" * 0x10000 + b"\r\n", 0),
         "/endless-until-close": (OK + HTML.encode() + b"\r\n", b"<p>" * 20_000, 0),
         "/endless-length": (OK + b"Content-Length: 999999999999\r\n\r\n", b"x" * 0x10000, 0),
-        "/endless-drip": (OK + b"Content-Length: 999999999999\r\n\r\n", b"x", 0.3),
+        "/endless-drip": (chunks(), b"1\r\nx\r\n", 0.3),
         "/endless-headers": (OK, b"X-More: and more\r\n", 0),
         "/endless-header": (OK + b"X: ", b"x" * 1000, 0),
         "/endless-1xx": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0),

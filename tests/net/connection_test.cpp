@@ -122,7 +122,7 @@ TEST_CASE("output added while a send is in flight follows it, and on_sent comes 
     tell([](loop& owner) -> task<void> {
         diary notes;
         meeting both = co_await meet(owner, notes);
-        const std::string large(3'000'000, 'l');
+        const std::string large(20'000'000, 'l');
         both.ours->output() += large;
         both.ours->flush();
         co_await pass_time(std::chrono::milliseconds(2));

