@@ -40,15 +40,12 @@ constexpr std::uint64_t wake_key = ~std::uint64_t{0};
 constexpr std::uint8_t completed = 0;
 constexpr std::uint8_t waiting = 1;
 
-// No event, but a mark in a descriptor's mask: the registration may be gone, because the number
-// may have been closed and opened anew behind our back.
-constexpr std::uint32_t doubtful = 0x8000;
-constexpr std::uint32_t events_known = 0x7fff;  // what lies above are epoll's modes, not events
+constexpr std::uint32_t events_known = 0xffff;  // what lies above are epoll's modes, not events
 
 struct descriptor {
     operation_queue operations;    // waiting for readiness, oldest first
     std::uint32_t generation = 0;  // tells an event of an earlier life of this number
-    std::uint16_t registered = 0;  // the mask in the epoll set, maybe `doubtful`; 0: not in it
+    std::uint16_t registered = 0;  // the mask in the epoll set; 0: not in it
     bool revisited = false;        // stands in revisit_
     bool starved = false;          // a receive found no buffer; its EPOLLIN is withheld
 };
@@ -266,11 +263,7 @@ void epoll_driver::enqueue(operation& op) noexcept {
     int status = make_room(fd);
     if (status == 0) {
         descriptor& at = table_[static_cast<std::size_t>(fd)];
-        if (is_poll && at.registered != 0 && at.operations.empty()) {
-            at.registered |= doubtful;
-        }
-        if ((interest(op) & ~std::uint32_t{at.registered}) != 0 ||
-            (at.registered & doubtful) != 0) {
+        if ((interest(op) & ~std::uint32_t{at.registered}) != 0) {
             // EPOLLIN is kept even if nobody waits for it now: the next receive is to come.
             const std::uint32_t kept = at.registered & EPOLLIN;
             status = set_registration(fd, interest(at) | interest(op) | kept);
@@ -294,10 +287,13 @@ void epoll_driver::enqueue(operation& op) noexcept {
 // come; but EPOLLOUT would fire in every turn, and a polled descriptor may be closed elsewhere.
 void epoll_driver::leave(operation& op) noexcept {
     const int fd = access::fd(op);
-    table_[static_cast<std::size_t>(fd)].operations.remove(op);
+    descriptor& at = table_[static_cast<std::size_t>(fd)];
+    at.operations.remove(op);
     access::bits(op) = completed;
     --waiting_count_;
-    if (access::code(op) == opcode::poll || interest(op) == EPOLLOUT) {
+    if (access::code(op) == opcode::poll && at.operations.empty()) {
+        set_registration(fd, 0);
+    } else if (interest(op) != EPOLLIN) {
         revisit(fd);
     }
 }
@@ -331,7 +327,7 @@ int epoll_driver::set_registration(int fd, std::uint32_t mask) noexcept {
     int what = mask == 0 ? EPOLL_CTL_DEL : at.registered == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
     int status = ::epoll_ctl(epoll_fd_, what, fd, &event);
     if (status < 0 && what != EPOLL_CTL_DEL && (errno == ENOENT || errno == EEXIST)) {
-        // The number was closed, or closed and opened anew, without our knowing.
+        // The number was closed, or closed and opened anew, behind our back.
         what = errno == ENOENT ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
         status = ::epoll_ctl(epoll_fd_, what, fd, &event);
     }

@@ -14,7 +14,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <iterator>
 #include <optional>
 #include <system_error>
@@ -123,8 +122,8 @@ task<std::vector<fan_out_result<Range, Fn>>> fan_out_collect(Range range, std::s
         }
         slots[index].emplace(std::move(value));
     };
-    co_await fan_out_run<Range, std::reference_wrapper<Fn>, decltype(keep)>(
-        std::forward<Range>(range), limit, std::ref(fn), keep);
+    co_await fan_out_run<Range, Fn, decltype(keep)>(std::forward<Range>(range), limit,
+                                                    std::move(fn), keep);
     std::vector<result> values;
     values.reserve(slots.size());
     for (std::optional<result>& each : slots) {

@@ -34,6 +34,7 @@ server::server(loop& owner, request_handler handler, void* context, const limits
 
 server::~server() {
     idle_callback_ = nullptr;
+    stop_accepting();
     while (first_ != nullptr) {
         first_->drop({});
     }
@@ -48,8 +49,26 @@ address server::listen(const address& where, const listen_options& options) {
     return listener.local_address();
 }
 
+void server::set_accepting(bool accepting) noexcept {
+    for (tcp_listener& each : listeners_) {
+        each.set_accepting(accepting);
+    }
+}
+
+void server::stop_accepting() noexcept {
+    listeners_.clear();
+    for (const int fd : waiting_) {
+        loop_.driver().close(fd);
+    }
+    waiting_.clear();
+}
+
+// The kernel hands over a burst at once: those above the limit wait here.
 void server::accepted(int fd) noexcept {
-    ++stats_.connections;
+    if (stats_.open >= limits_.connections_max) {
+        waiting_.push_back(fd);
+        return;
+    }
     auto* const connection = new exchange(*this, fd);
     joined(*connection);
     connection->start_receiving();
@@ -61,10 +80,9 @@ void server::joined(exchange& connection) noexcept {
         first_->previous_ = &connection;
     }
     first_ = &connection;
+    ++stats_.connections;
     if (++stats_.open == limits_.connections_max) {
-        for (tcp_listener& each : listeners_) {
-            each.set_accepting(false);
-        }
+        set_accepting(false);
     }
     if (!sweep_timer_.pending()) {
         loop_.start_timer(sweep_timer_, loop_.now() + sweep_every_.count());
@@ -76,10 +94,13 @@ void server::left(exchange& connection) noexcept {
     if (connection.next_ != nullptr) {
         connection.next_->previous_ = connection.previous_;
     }
-    if (stats_.open-- == limits_.connections_max && !draining_) {
-        for (tcp_listener& each : listeners_) {
-            each.set_accepting(true);
-        }
+    --stats_.open;
+    if (!waiting_.empty()) {
+        const int fd = waiting_.front();
+        waiting_.pop_front();
+        accepted(fd);
+    } else if (stats_.open + 1 == limits_.connections_max) {
+        set_accepting(true);
     }
     if (stats_.open == 0) {
         loop_.cancel_timer(sweep_timer_);
@@ -103,7 +124,7 @@ void server::sweep() noexcept {
 
 void server::drain() noexcept {
     draining_ = true;
-    listeners_.clear();
+    stop_accepting();
     for (exchange* each = first_; each != nullptr;) {
         exchange* const next = each->next_;
         each->settle();

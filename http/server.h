@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,8 @@ private:
         explicit sweep_timer(server& s) noexcept;
     };
 
+    void set_accepting(bool accepting) noexcept;
+    void stop_accepting() noexcept;
     void accepted(int fd) noexcept;
     void joined(exchange& connection) noexcept;
     void left(exchange& connection) noexcept;
@@ -77,6 +80,7 @@ private:
     std::string_view date_text_;
     instant date_at_ = -1;
     std::vector<tcp_listener> listeners_;
+    std::deque<int> waiting_;    // accepted, but above the limit
     exchange* first_ = nullptr;  // all connections
     sweep_timer sweep_timer_;    // looks for passed deadlines, coarsely, while there are connections
     nanoseconds sweep_every_;

@@ -32,7 +32,9 @@ public:
     void set_port(std::uint16_t port) noexcept;
 
     const sockaddr* data() const noexcept { return &storage_.any; }
-    socklen_t length() const noexcept { return is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in); }
+    socklen_t length() const noexcept {
+        return is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+    }
 
     // Without and with the port.
     std::string host_text() const;

@@ -3,6 +3,7 @@
 // An empty chunk (false) means end of stream.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -28,7 +29,7 @@ public:
     // A copy of `bytes`.
     explicit chunk(std::span<const std::byte> bytes)
         : data_(new std::byte[bytes.size()]), bytes_(bytes.size()) {
-        std::memcpy(data_, bytes.data(), bytes.size());
+        std::copy(bytes.begin(), bytes.end(), data_);
     }
     chunk(chunk&& other) noexcept
         : data_(std::exchange(other.data_, nullptr)),

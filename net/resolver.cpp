@@ -46,8 +46,9 @@ void check_name(std::string_view host, std::string_view name) {
     std::size_t label = 0;
     for (const char c : name) {
         if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) {
-            refuse(host, c == '\0' ? "a NUL is in it"
-                                   : (c == ' ' ? "a space is in it" : "a control character is in it"));
+            refuse(host, c == '\0'  ? "a NUL is in it"
+                         : c == ' ' ? "a space is in it"
+                                    : "a control character is in it");
         }
         if (c == ':' || c == '[' || c == ']' || c == '%' || c == '/') {
             refuse(host, "nor an IPv6 address: a character is in it that names do not have");

@@ -154,7 +154,7 @@ task<std::size_t> tcp_stream::read_some(std::span<std::byte> into) {
     }
     const chunk next = co_await receive();
     const std::size_t bytes = std::min(into.size(), next.size());
-    std::memcpy(into.data(), next.bytes().data(), bytes);
+    std::copy_n(next.bytes().data(), bytes, into.data());
     if (bytes < next.size()) {
         core_->keep(next.bytes().subspan(bytes));
     }

@@ -6,10 +6,12 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <deque>
+#include <iostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +27,21 @@ loop_options on_epoll() {
     loop_options options;
     options.driver.name = "epoll";
     return options;
+}
+
+struct alarm_clock : timer {
+    alarm_clock()
+        : timer([](timer& self) noexcept { static_cast<alarm_clock&>(self).rang = true; }) {}
+    bool rang = false;
+};
+
+// How often the loop asks the kernel while 30 ms pass in which nothing should happen.
+std::uint64_t enters_while_idle(loop& on) {
+    alarm_clock soon;
+    const std::uint64_t before = on.stats().enters;
+    on.start_timer(soon, on.read_clock() + 30'000'000);
+    CHECK(run_until(on, [&] { return soon.rang; }));
+    return on.stats().enters - before;
 }
 
 struct unix_pair {
@@ -205,14 +222,7 @@ TEST_CASE("epoll: events that nobody waits for cost no endless turns") {
     on.cancel(receiving);
     CHECK(receiving.run());
     REQUIRE(::write(pair.ends[1], "unread", 6) == 6);
-    struct alarm : timer {
-        alarm() : timer([](timer& self) noexcept { static_cast<alarm&>(self).rang = true; }) {}
-        bool rang = false;
-    } soon;
-    const std::uint64_t enters_before = on.stats().enters;
-    on.start_timer(soon, on.read_clock() + 30'000'000);
-    CHECK(run_until(on, [&] { return soon.rang; }));
-    CHECK(on.stats().enters - enters_before < 10);
+    CHECK(enters_while_idle(on) < 10);
     on.driver().close(std::exchange(pair.ends[0], -1));
 }
 
@@ -264,4 +274,150 @@ TEST_CASE("epoll: a receive costs no system call but its own") {
     CHECK(on.stats().enters - before <= 101);
     on.cancel(receiving);
     CHECK(receiving.run());
+}
+
+TEST_CASE("epoll: sends that always succeed at once do not starve receives") {
+    loop on(on_epoll());
+    socket_pair busy(on);
+    unix_pair other;
+    probe draining(on);
+    draining.prepare_receive(busy.second);
+    on.start(draining);
+    probe receiving(on);
+    receiving.prepare_receive(other.ends[0]);
+    on.start(receiving);
+    REQUIRE(::write(other.ends[1], "waited", 6) == 6);
+    probe sending(on);
+    int sends = 0;
+    sending.on_completion = [&](const completion& what) {
+        REQUIRE(what.result == 1);
+        if (receiving.bytes.empty() && ++sends < 1000) {
+            sending.prepare_send(busy.first, "x", 1);
+            on.start(sending);
+        }
+    };
+    sending.prepare_send(busy.first, "x", 1);
+    on.start(sending);
+    CHECK(run_until(on, [&] { return receiving.bytes == "waited" && !sending.active(); }));
+    CHECK(sends < 100);
+    on.cancel(draining);
+    on.cancel(receiving);
+    CHECK(run_until_idle(on));
+}
+
+TEST_CASE("epoll: a send does not overtake one that waits, even when there is room again") {
+    loop on(on_epoll());
+    unix_pair pair;
+    const std::string filling(1 << 20, 'a');
+    probe first(on);
+    first.prepare_send(pair.ends[0], filling.data(), filling.size());
+    on.start(first);
+    CHECK(first.run());
+    REQUIRE(first.result() > 0);
+    probe second(on);
+    second.prepare_send(pair.ends[0], "bbb", 3);
+    on.start(second);
+    on.run_once(false);
+    CHECK(second.active());
+    std::string got(1 << 20, '\0');
+    const ssize_t drained = ::recv(pair.ends[1], got.data(), got.size(), MSG_DONTWAIT);
+    REQUIRE(drained > 0);
+    probe third(on);
+    third.prepare_send(pair.ends[0], "ccc", 3);
+    on.start(third);
+    CHECK(second.run());
+    CHECK(third.run());
+    probe receiving(on);
+    receiving.prepare_receive(pair.ends[1]);
+    on.start(receiving);
+    CHECK(run_until(on, [&] { return receiving.bytes.ends_with("bbbccc"); }));
+    on.cancel(receiving);
+    CHECK(receiving.run());
+}
+
+TEST_CASE("epoll: a poll that has ended leaves nothing behind, even if a copy lives on") {
+    loop on(on_epoll());
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    REQUIRE(::write(ends[1], "x", 1) == 1);
+    probe polling(on);
+    polling.prepare_poll(ends[0], POLLIN, false);
+    on.start(polling);
+    CHECK(polling.run());
+    const int copy = ::fcntl(ends[0], F_DUPFD_CLOEXEC, 0);
+    ::close(ends[0]);
+    CHECK(enters_while_idle(on) < 10);
+    ::close(copy);
+    ::close(ends[1]);
+}
+
+TEST_CASE("epoll: a copy of a descriptor closed elsewhere does not speak for its successor") {
+    loop on(on_epoll());
+    listener door(on, 0);
+    std::deque<probe> callers;
+    std::vector<int> sockets;
+    for (int i = 0; i < 3; ++i) {
+        sockets.push_back(on.driver().open_socket(AF_INET, SOCK_STREAM, 0).value());
+        door.prepare_connect(callers.emplace_back(on), sockets.back());
+        on.start(callers.back());
+    }
+    unix_pair old;
+    char memory[1];
+    probe reading(on);
+    reading.prepare_receive_into(old.ends[0], memory, sizeof memory);
+    on.start(reading);
+    on.run_once(false);
+    REQUIRE(::write(old.ends[1], "xy", 2) == 2);
+    CHECK(reading.run());
+    // Still registered, and readable; closed behind the driver's back while a copy lives on.
+    const int copy = ::fcntl(old.ends[0], F_DUPFD_CLOEXEC, 0);
+    const int number = std::exchange(old.ends[0], -1);
+    ::close(number);
+    const int successor = on.driver().open_socket(AF_INET, SOCK_STREAM, 0).value();
+    REQUIRE(successor == number);
+    probe connecting(on);
+    door.prepare_connect(connecting, successor);
+    on.start(connecting);
+    for (int turn = 0; turn < 5; ++turn) {
+        on.run_once(false);
+    }
+    CHECK(connecting.active());
+    for (probe* each : {&callers[0], &callers[1], &callers[2], &connecting}) {
+        on.cancel(*each);
+        CHECK(each->run());
+    }
+    sockets.push_back(successor);
+    for (const int fd : sockets) {
+        on.driver().close(fd);
+    }
+    ::close(copy);
+}
+
+TEST_CASE("epoll: a child that closes what it inherited takes nothing from its parent") {
+    loop on(on_epoll());
+    unix_pair pair;
+    char memory[2];
+    probe first(on);
+    first.prepare_receive_into(pair.ends[0], memory, 1);
+    on.start(first);
+    REQUIRE(::write(pair.ends[1], "1", 1) == 1);
+    CHECK(first.run());
+    std::cout.flush();
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        on.driver().close(pair.ends[0]);
+        ::_exit(0);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    probe second(on);
+    second.prepare_receive_into(pair.ends[0], memory + 1, 1);
+    on.start(second);
+    on.run_once(false);
+    REQUIRE(::write(pair.ends[1], "2", 1) == 1);
+    CHECK(second.run());
+    CHECK(std::string(memory, 2) == "12");
+    on.driver().close(std::exchange(pair.ends[0], -1));
 }

@@ -22,7 +22,8 @@ struct diary {
 
 class told_connection final : public connection {
 public:
-    told_connection(ringlet::loop& owner, int fd, diary& notes) : connection(owner, fd), notes_(notes) {}
+    told_connection(ringlet::loop& owner, int fd, diary& notes)
+        : connection(owner, fd), notes_(notes) {}
 
     bool echoes = false;
     bool closes_on_receive = false;

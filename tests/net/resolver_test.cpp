@@ -176,7 +176,8 @@ TEST_CASE("equal look-ups in flight are one, and different ones run side by side
         std::vector<std::string> got;
         scope several(owner);
         for (std::uint16_t port = 1; port <= 50; ++port) {
-            several.spawn(resolve_into(got, names, port % 2 == 0 ? "a.example" : "A.Example", port));
+            const char* const host = port % 2 == 0 ? "a.example" : "A.Example";
+            several.spawn(resolve_into(got, names, host, port));
         }
         several.spawn(resolve_into(got, names, "b.example", 99));
         CHECK(names.look_ups_in_flight() == 2);
