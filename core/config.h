@@ -1,4 +1,6 @@
-// Build-wide macros. The only file that defines any: names start with RINGLET_.
+// Build-wide macros, the only ones there are; their names begin with RINGLET_. A lifetime rule that
+// is broken ends the program with a sentence, in every build mode: going on would corrupt memory.
+// Any thread.
 #pragma once
 
 namespace ringlet::detail {

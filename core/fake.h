@@ -88,7 +88,9 @@ private:
         completion what;
     };
 
-    waiters& waiters_of(int fd) { return waiters_[static_cast<std::size_t>(fd - fake_kernel::first_descriptor)]; }
+    waiters& waiters_of(int fd) {
+        return waiters_[static_cast<std::size_t>(fd - fake_kernel::first_descriptor)];
+    }
     operation_queue& queue_of(operation& op);
     void make_room(int fd);
     void end_later(operation& op, std::int32_t result, unsigned turns);

@@ -311,7 +311,7 @@ int fake_kernel::send(int fd, const std::byte* data, std::size_t bytes) {
         return std::exchange(socket->told_peer_gone, true) ? -EPIPE : static_cast<int>(bytes);
     }
     endpoint& to = *socket->peer;
-    const std::size_t moved = std::min(bytes, buffer_bytes_ - std::min(buffer_bytes_, to.waiting()));
+    const std::size_t moved = std::min(bytes, buffer_bytes_ - to.waiting());
     if (moved == 0 && bytes > 0) {
         return -EAGAIN;
     }

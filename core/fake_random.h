@@ -1,4 +1,6 @@
-// The fake driver's dice: splitmix64, so that one 64-bit seed decides a whole run on every machine.
+// The fake driver's dice: splitmix64, so that one 64-bit seed decides a whole run, the same on
+// every machine and with every standard library. Good enough for tests, and for nothing else.
+// Never fails; owned and used by one thread.
 #pragma once
 
 #include <cstdint>

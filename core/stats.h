@@ -1,4 +1,6 @@
-// Counters of one loop since it was made. Read them with loop::stats (loop thread).
+// Counters of one loop since it was made, a plain value: loop::stats gives a copy (loop thread).
+// Counts only grow, except the three that say what is so now: timers_pending, operations_live and
+// buffers_lent.
 #pragma once
 
 #include <cstdint>

@@ -125,7 +125,11 @@ public:
         target_->result.set_exception(std::move(failure));
         target_->arrived();
     }
-    void fail(std::error_code code) const { fail(std::make_exception_ptr(error(code))); }
+    // ECANCELED is thrown as `cancelled`.
+    void fail(std::error_code code) const noexcept {
+        fail(is_cancelled(code) ? std::make_exception_ptr(cancelled())
+                                : std::make_exception_ptr(error(code)));
+    }
 
 private:
     void require_first() const noexcept {

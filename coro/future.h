@@ -183,8 +183,8 @@ public:
     void delist() noexcept { source_.state_->reader = nullptr; }
     T await_resume() {
         this->check_cancelled();
-        const detail::future_link<T> state = std::move(source_.state_);
-        return std::exchange(state->result, {}).get();
+        const detail::future_link<T> read = std::move(source_.state_);
+        return std::exchange(read->result, {}).get();
     }
 
 private:

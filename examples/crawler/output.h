@@ -1,4 +1,6 @@
-// Where the rows go: JSON lines, the samples of the report, the progress line and the summary.
+// Where the rows go: JSON lines, the samples of the report, the progress line and the summary. One
+// object per run, on the loop's thread. Files are opened before the first request and written to
+// their end by `finish`; what cannot be written is a sentence, never a silent loss.
 #pragma once
 
 #include <cstdint>

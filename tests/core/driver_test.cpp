@@ -138,8 +138,7 @@ TEST_CASE("where io_uring is refused, epoll takes over and one line says why") {
                  {EIO, "io_uring_setup failed: "}};
     for (const auto& each : cases) {
         CAPTURE(each.part);
-        const outcome seen =
-            make_drivers([&] { return refuse_uring(each.error_number); });
+        const outcome seen = make_drivers([&] { return refuse_uring(each.error_number); });
         REQUIRE(seen.status == 0);
         CHECK(holds(seen.text, "ringlet: using epoll instead of io_uring: "));
         CHECK(holds(seen.text, each.part));
@@ -157,7 +156,8 @@ TEST_CASE("a driver forced by name is never replaced by another one") {
 
 TEST_CASE("the sysctl that forbids io_uring is told from a seccomp filter") {
     for (const char* value : {"1", "2"}) {
-        const outcome seen = make_drivers([&] { return show_sysctl(value) && refuse_uring(EPERM); });
+        const outcome seen =
+            make_drivers([&] { return show_sysctl(value) && refuse_uring(EPERM); });
         if (seen.status == cannot_prepare) {
             MESSAGE("not tried: this process may not mount");
             return;

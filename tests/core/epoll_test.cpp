@@ -373,6 +373,7 @@ TEST_CASE("epoll: a copy of a descriptor closed elsewhere does not speak for its
     const int copy = ::fcntl(old.ends[0], F_DUPFD_CLOEXEC, 0);
     const int number = std::exchange(old.ends[0], -1);
     ::close(number);
+    ::close(std::exchange(old.ends[1], -1));  // a hang-up concerns every direction
     const int successor = on.driver().open_socket(AF_INET, SOCK_STREAM, 0).value();
     REQUIRE(successor == number);
     probe connecting(on);

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <deque>
+#include <functional>
 #include <string>
 
 #include "tests/support/probe.h"
@@ -226,4 +227,29 @@ TEST_CASE("real pipes can be polled on every driver") {
     CHECK(hung_up.run());
     CHECK((hung_up.result() & POLLHUP) != 0);
     ::close(ends[0]);
+}
+
+TEST_CASE("who breaks the lifetime contract is ended with a sentence") {
+    const auto says = [](const std::function<void(loop&, probe&)>& mistake) {
+        return last_words([&] {
+            loop on;
+            socket_pair pair(on);
+            probe tried(on);
+            tried.prepare_receive(pair.first);
+            on.start(tried);
+            on.run_once(false);
+            mistake(on, tried);
+        });
+    };
+    const auto holds = [](const std::string& text, const char* part) {
+        return text.find(part) != std::string::npos;
+    };
+    CHECK(holds(says([](loop& on, probe& tried) { on.start(tried); }), "started again"));
+    CHECK(holds(says([](loop&, probe& tried) { tried.prepare_nop(); }), "prepared anew"));
+    CHECK(holds(says([](loop&, probe& tried) { tried.~probe(); }), "the kernel still owns it"));
+    if (driver_name() != "uring") {
+        CHECK(holds(says([](loop& on, probe& tried) { on.driver().close(tried.descriptor()); }),
+                    "closed while an operation on it was active"));
+        CHECK(holds(says([](loop& on, probe&) { on.give_back({}); }), "that is not lent"));
+    }
 }

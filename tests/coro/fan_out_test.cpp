@@ -107,9 +107,9 @@ TEST_CASE("the limit is used up when the tasks take a while") {
 TEST_CASE("an empty range gives an empty vector and calls nothing") {
     int calls = 0;
     auto story = [&]() -> task<void> {
-        const std::vector<int> results = co_await fan_out(std::vector<int>(), 3, [&](int number) {
+        const std::vector<counted> results = co_await fan_out(std::vector<int>(), 3, [&](int number) {
             ++calls;
-            return crowd().visit(number, 0);
+            return after(0, number);
         });
         CHECK(results.empty());
     };
@@ -177,7 +177,8 @@ TEST_CASE("items of a single-pass range are kept beside their tasks") {
         std::istream_iterator<std::string> end() const { return {}; }
     };
     auto story = [&]() -> task<std::vector<std::string>> {
-        co_return co_await fan_out(word_range{std::istream_iterator<std::string>(words)}, 3, twice);
+        word_range range{std::istream_iterator<std::string>(words)};
+        co_return co_await fan_out(std::move(range), 3, twice);
     };
     CHECK(play(story()) == std::vector<std::string>{"oneone", "twotwo", "threethree", "fourfour",
                                                     "fivefive"});
@@ -305,11 +306,11 @@ TEST_CASE("the first failure cancels what runs, waits for it, and nothing new is
 
 TEST_CASE("failures of the function itself and of the range are failures like any other") {
     no_leaks check;
-    auto throwing = [](int number) -> task<int> {
+    auto throwing = [](int number) {  // no coroutine: it throws before there is a task
         if (number == 2) {
             throw std::runtime_error("no task for two");
         }
-        return crowd().visit(number, 0);
+        return after(0, number);
     };
     struct broken {
         struct iterator {

@@ -1,10 +1,19 @@
-// What every suite shares: which driver the suite runs on, its seed, and turns with an end.
+// What every suite shares: which driver the suite runs on, its seed, and turns with an end. The
+// driver and the seed come from the environment and are printed by main, so that a failed run can
+// be repeated as it was.
 #pragma once
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
+#include <iostream>
 #include <string>
 
 #include "core/loop.h"
@@ -76,6 +85,35 @@ bool run_until(loop& on, Predicate done, int seconds = 20) {
 // Turns the loop until nothing is active and nothing more comes of it.
 inline bool run_until_idle(loop& on) {
     return run_until(on, [&] { return on.stats().operations_live == 0; });
+}
+
+// What `body` says on stderr on its way to abort(), tried in a child process; else empty.
+inline std::string last_words(const std::function<void()>& body) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) {
+        return {};
+    }
+    std::cout.flush();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        const rlimit no_core{0, 0};
+        ::setrlimit(RLIMIT_CORE, &no_core);
+        std::signal(SIGABRT, SIG_DFL);
+        ::dup2(ends[1], STDERR_FILENO);
+        body();
+        ::_exit(0);
+    }
+    ::close(ends[1]);
+    std::string said;
+    char block[512];
+    for (ssize_t got = 0; (got = ::read(ends[0], block, sizeof block)) > 0;) {
+        said.append(block, static_cast<std::size_t>(got));
+    }
+    ::close(ends[0]);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    const bool aborted = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+    return aborted ? said : std::string();
 }
 
 // How many descriptors this process has open, without the one used for counting.
