@@ -1,7 +1,7 @@
 // as_completed(tasks, consumer): all tasks side by side, each as a job of its own; calls
-// `consumer(index, value)` (`consumer(index)` for void) as each ends, one at a time. A consumer that
-// gives a task<void> is awaited. The first exception cancels the rest, waits for it and is thrown;
-// cancelling the wait does the same with `cancelled`.
+// `consumer(index, value)` (`consumer(index)` for void) as each ends, one at a time. A consumer
+// that gives a task<void> is awaited. The first exception cancels the rest, waits for it and is
+// thrown; cancelling the wait does the same with `cancelled`.
 #pragma once
 
 #include <algorithm>

@@ -138,8 +138,8 @@ private:
     detail::callback_target<T>* target_;
 };
 
-// Resumed from the ready queue, never inside `done`. If `start` throws, so does the wait, and `done`
-// may not be called at all. The API
+// Resumed from the ready queue, never inside `done`. If `start` throws, so does the wait, and
+// `done` may not be called at all. The API
 // may use memory of the waiting coroutine until it calls `done`, so a cancel does not end the wait:
 // it calls `cancel` (which should make the API call `done` soon, and must not throw), then waits.
 template <class T, class Start, class Cancel>

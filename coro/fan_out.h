@@ -1,14 +1,14 @@
-// fan_out(range, limit, fn): `fn(item)`, a task<R>, for each item of the range, at most `limit` at a
-// time. There is no task per item beyond the running ones: as many workers as needed each take the
-// next item when they have ended one, so the range may be lazy, single-pass, long or endless.
-// * `co_await fan_out(range, limit, fn)`: a std::vector<R> in the order of the items; void for void.
+// fan_out(range, limit, fn): `fn(item)`, a task<R>, for each item of the range, at most `limit` at
+// a time. There is no task per item beyond the running ones: as many workers as needed each take
+// the next item when they have ended one, so the range may be lazy, single-pass, long or endless.
+// * `co_await fan_out(range, limit, fn)`: a std::vector<R> in the order of the items, or void.
 // * `co_await fan_out(range, limit, fn, consumer)`: calls `consumer(index, R)` (`consumer(index)`
 //   for void) as results come, one at a time; a consumer that gives a task<void> is awaited, and
 //   until then its worker takes no new item.
 // The first exception (of fn, the consumer or the range) cancels all that is running, waits for it
 // and is thrown. Cancelling the wait does the same with `cancelled`.
 //
-// A range given as an lvalue must live until the end; an rvalue is kept, and so are fn and consumer.
+// A range given as an lvalue must live until the end; rvalues are kept, also fn and the consumer.
 // Items are passed on by reference where they stay in the range, else each is kept beside its task
 // until that has ended, so `fn` may be a coroutine that takes a reference.
 #pragma once
@@ -113,7 +113,8 @@ task<void> fan_out_run(Range range, std::size_t limit, Fn fn, Consumer consumer)
 }
 
 template <class Range, class Fn>
-task<std::vector<fan_out_result<Range, Fn>>> fan_out_collect(Range range, std::size_t limit, Fn fn) {
+task<std::vector<fan_out_result<Range, Fn>>> fan_out_collect(Range range, std::size_t limit,
+                                                             Fn fn) {
     using result = fan_out_result<Range, Fn>;
     std::vector<std::optional<result>> slots;
     auto keep = [&slots](std::size_t index, result value) {

@@ -32,7 +32,8 @@ class outcome {
 
 public:
     outcome() noexcept {}
-    explicit outcome(std::exception_ptr failure) noexcept { set_exception(std::move(failure)); }
+    explicit outcome(std::exception_ptr failure) noexcept
+        : failure_(std::move(failure)), state_(state::failed) {}
     outcome(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) { take(other); }
     outcome& operator=(outcome&& other) noexcept(std::is_nothrow_move_constructible_v<stored>) {
         if (this != &other) {

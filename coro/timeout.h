@@ -1,8 +1,8 @@
 // with_timeout(duration, task): the task's result, or `error(errc::timed_out)` when it has not
 // ended by then. The task runs as a job of its own; at the deadline it is cancelled and waited for,
 // so when the error is thrown nothing of it is in flight any more. A task that ends with a value in
-// spite of the cancel keeps its value, and one that fails otherwise keeps its failure. A duration of
-// zero or less lets the task run up to its first wait. Resumed when the task has ended.
+// spite of the cancel keeps its value, and one that fails otherwise keeps its failure. A duration
+// of zero or less lets the task run up to its first wait. Resumed when the task has ended.
 #pragma once
 
 #include <cstdint>

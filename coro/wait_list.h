@@ -19,7 +19,9 @@ public:
     wait_list() noexcept = default;
     wait_list(const wait_list&) = delete;
     wait_list& operator=(const wait_list&) = delete;
-    ~wait_list() { RINGLET_REQUIRE(empty(), "something was destroyed while a coroutine waits for it"); }
+    ~wait_list() {
+        RINGLET_REQUIRE(empty(), "something was destroyed while a coroutine waits for it");
+    }
 
     bool empty() const noexcept { return head_ == nullptr; }
 

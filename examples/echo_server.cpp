@@ -54,9 +54,15 @@ int main(int argc, char** argv) {
         std::fputs("usage: echo_server PORT [--host ADDRESS]\n", stderr);
         return 2;
     }
+    const char* const host = with_host ? argv[3] : "127.0.0.1";
+    result<address> where = address::parse(host, port);
+    if (!where) {
+        std::fprintf(stderr, "echo_server: '%s' is no IP address\n", host);
+        return 2;
+    }
     try {
         loop owner;
-        run(owner, serve(owner, address::parse(with_host ? argv[3] : "127.0.0.1", port).value()));
+        run(owner, serve(owner, *where));
     } catch (const error& failure) {
         std::fprintf(stderr, "echo_server: %s\n", failure.what());
         return 1;

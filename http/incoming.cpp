@@ -41,6 +41,7 @@ task<bool> incoming::read(std::string& into) {
             co_await s.timed(phase::body, s.web.options().body_timeout, s.receive_body());
         } catch (...) {
             s.broken = true;
+            s.connection.reset();
             s.release();
             throw;
         }

@@ -87,8 +87,12 @@ TEST_CASE("to_future gives the result of a task to coroutines and to callbacks")
     CHECK(at_once.ready());
     future<counted> later = to_future(on, after(2, 2));
     CHECK_FALSE(later.ready());
-    CHECK(run(on, to_task(std::move(at_once))).number() == 1);
-    CHECK(run(on, to_task(std::move(later))).number() == 2);
+    auto both = [](future<counted> first, future<counted> second) -> task<int> {
+        const counted one = co_await first;
+        const counted two = co_await to_task(std::move(second));
+        co_return one.number() * 10 + two.number();
+    };
+    CHECK(run(on, both(std::move(at_once), std::move(later))) == 12);
     std::string log;
     const future<void> ended = to_future(on, fail_after(1, "failed"))
                                    .then([&log](outcome<counted> result) {

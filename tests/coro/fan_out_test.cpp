@@ -107,10 +107,11 @@ TEST_CASE("the limit is used up when the tasks take a while") {
 TEST_CASE("an empty range gives an empty vector and calls nothing") {
     int calls = 0;
     auto story = [&]() -> task<void> {
-        const std::vector<counted> results = co_await fan_out(std::vector<int>(), 3, [&](int number) {
+        auto visit = [&](int number) {
             ++calls;
             return after(0, number);
-        });
+        };
+        const std::vector<counted> results = co_await fan_out(std::vector<int>(), 3, visit);
         CHECK(results.empty());
     };
     play(story());

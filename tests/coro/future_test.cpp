@@ -111,7 +111,8 @@ TEST_CASE("callbacks run from the ready queue, never inside then or set_value") 
     loop on;
     std::string log;
     promise<int> made;
-    future<void> ended = made.get_future().then([&log](int value) { log += std::to_string(value); });
+    const auto tell = [&log](int value) { log += std::to_string(value); };
+    future<void> ended = made.get_future().then(tell);
     made.set_value(7);
     CHECK(log.empty());
     CHECK_FALSE(ended.ready());
@@ -121,7 +122,7 @@ TEST_CASE("callbacks run from the ready queue, never inside then or set_value") 
     promise<int> early;
     future<int> there = early.get_future();
     early.set_value(8);
-    future<void> done = std::move(there).then([&log](int value) { log += std::to_string(value); });
+    future<void> done = std::move(there).then(tell);
     CHECK_FALSE(there.valid());
     CHECK(log == "7");
     drain(on);
@@ -174,7 +175,9 @@ TEST_CASE("callbacks that move only, and values that move only") {
     promise<std::unique_ptr<int>> made;
     int sum = 0;
     const future<void> ended = made.get_future().then(
-        [&sum, kept = std::move(kept)](std::unique_ptr<int> value) { sum = *value + kept->number(); });
+        [&sum, kept = std::move(kept)](std::unique_ptr<int> value) {
+            sum = *value + kept->number();
+        });
     made.set_value(std::make_unique<int>(4));
     drain(on);
     CHECK(sum == 7);

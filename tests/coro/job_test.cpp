@@ -1,7 +1,13 @@
 #include "coro/job.h"
 
+#include "coro/channel.h"
 #include "coro/event.h"
+#include "coro/fan_out.h"
+#include "coro/gather.h"
+#include "coro/race.h"
+#include "coro/scope.h"
 #include "coro/semaphore.h"
+#include "coro/timeout.h"
 #include "tests/coro/stories.h"
 
 using namespace ringlet;
@@ -23,6 +29,68 @@ task<void> wait_then_log(event& until, std::string& log) {
     } catch (const cancelled&) {
         log += "cancelled again";
     }
+}
+
+// Cancels `victim` when it is passed for the n-th time.
+struct tripwire {
+    job* victim = nullptr;
+    int passes_left = 0;
+
+    task<int> pass(int number) {
+        const counted held;
+        if (passes_left-- == 0) {
+            victim->cancel();
+        }
+        co_await yield_now();
+        if (passes_left-- == 0) {
+            victim->cancel();
+        }
+        co_return number;
+    }
+};
+
+task<void> produce(channel<counted>& to, tripwire& wire) {
+    for (int i = 0; i < 5; ++i) {
+        const int number = co_await wire.pass(i);
+        co_await to.send(counted(number));
+    }
+    to.close();
+}
+
+task<void> consume(channel<counted>& from, semaphore& turns, tripwire& wire) {
+    for (;;) {
+        const std::optional<counted> value = co_await from.receive();
+        if (!value) {
+            break;
+        }
+        const semaphore::permit turn = co_await turns.acquire();
+        static_cast<void>(co_await wire.pass(1));
+    }
+}
+
+// Some of everything, nested.
+task<int> everything(tripwire& wire, int silent_fd) {
+    const counted held;
+    channel<counted> values(1);
+    semaphore turns(1);
+    bool ended = false;
+    co_await scoped([&](scope& children) -> task<void> {
+        children.spawn(produce(values, wire));
+        children.spawn(consume(values, turns, wire));
+        children.spawn(consume(values, turns, wire));
+        static_cast<void>(co_await wire.pass(0));
+    });
+    const auto first = co_await race(receive_nothing(silent_fd, &ended), wire.pass(2));
+    const auto both = co_await gather(wire.pass(3), wire.pass(4));
+    const int numbers[] = {1, 2, 3, 4, 5, 6, 7};
+    const std::vector<int> all =
+        co_await fan_out(numbers, 3, [&](int number) { return wire.pass(number); });
+    const int last = co_await with_timeout(std::chrono::hours(1), wire.pass(5));
+    int sum = static_cast<int>(first.index()) + std::get<0>(both) + std::get<1>(both) + last;
+    for (const int each : all) {
+        sum += each;
+    }
+    co_return sum;
 }
 
 }  // namespace
@@ -111,6 +179,35 @@ TEST_CASE("a wait that need not wait succeeds in a cancelled job") {
     job.cancel();
     job.start();
     CHECK(job.finish().get());
+}
+
+TEST_CASE("a story of everything, cancelled at every step in turn, ends and leaves nothing") {
+    no_leaks check;
+    loop on;
+    {
+        silence quiet(on);
+        int cut_short = 0;
+        bool whole = false;
+        for (int step = 0; !whole; ++step) {
+            REQUIRE(step < 1000);
+            tripwire wire;
+            wire.passes_left = step;
+            hand_job<int> story(on, everything(wire, quiet.fd()));
+            wire.victim = &story;
+            story.start();
+            outcome<int> result = story.finish();
+            whole = wire.passes_left >= 0;  // it ended before the wire was reached
+            if (result.has_value()) {
+                CHECK(result.get() == 1 + 3 + 4 + 5 + 28);
+            } else {
+                CHECK(ending(std::move(result)) == "cancelled");
+                ++cut_short;
+            }
+            CHECK(on.stats().operations_live == 0);
+            CHECK(on.stats().timers_pending == 0);
+        }
+        CHECK(cut_short > 30);
+    }
 }
 
 TEST_SUITE_END();

@@ -2,7 +2,9 @@
 // was told.
 #pragma once
 
+#include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,7 +16,7 @@
 
 namespace ringlet::test {
 
-// A raw server: each connection is a task of `serve(stream, number)`, cancelled with the host.
+// A raw server: each connection is a job of `serve(peer, number)`.
 class raw_host {
 public:
     using script = std::function<task<void>(raw_client& peer, int number)>;
@@ -27,18 +29,6 @@ public:
 
     std::string url;  // without a path
     int connections = 0;
-    std::vector<std::string> heads;  // of the requests that `hear_head` has heard
-
-    // The next request's head on that connection; empty at the end of stream.
-    task<std::string> hear_head(raw_client& peer) {
-        std::string head = co_await peer.hear_to("\r\n\r\n");
-        if (head.ends_with("\r\n\r\n")) {
-            heads.push_back(head);
-        } else {
-            head.clear();
-        }
-        co_return head;
-    }
 
 private:
     task<void> accept_all() {
@@ -54,26 +44,32 @@ private:
     script serve_;
 };
 
-// A host whose connections answer each request by the next text, and then do as the last letter
-// says: 'k' keep reading, 'c' close, 'r' reset.
+// What a scripted host answers to one request, and what it does then: 'k' keeps the connection,
+// 'c' closes, 'r' resets it.
 struct speech {
     std::string text;
     char then = 'k';
 };
 
-class scripted_host : public raw_host {
+// A raw host that answers each request, on whatever connection, by the next speech.
+class scripted_host {
 public:
     scripted_host(loop& owner, scope& jobs, std::vector<speech> lines)
-        : raw_host(owner, jobs, [this](raw_client& peer, int) { return speak(peer); }),
-          lines_(std::move(lines)) {}
+        : lines_(std::move(lines)),
+          host_(owner, jobs, [this](raw_client& peer, int) { return speak(peer); }),
+          url(host_.url) {}
+
+    std::vector<std::string> heads;  // of all requests
+    int connections() const { return host_.connections; }
 
 private:
     task<void> speak(raw_client& peer) {
         for (;;) {
-            const std::string head = co_await hear_head(peer);
-            if (head.empty()) {
+            const std::string head = co_await peer.hear_to("\r\n\r\n");
+            if (!head.ends_with("\r\n\r\n")) {
                 co_return;
             }
+            heads.push_back(head);
             if (next_ == lines_.size()) {
                 continue;
             }
@@ -90,31 +86,59 @@ private:
 
     std::vector<speech> lines_;
     std::size_t next_ = 0;
+    raw_host host_;
+
+public:
+    std::string url;
 };
 
-// A story with jobs of its own, cancelled at its end.
+// The hosts of a story; they live until their jobs have ended. A story whose hosts use variables of
+// its own closes them itself.
+class street {
+public:
+    explicit street(loop& owner) : jobs_(owner) {}
+
+    raw_host& raw(raw_host::script serve) {
+        return *raw_.emplace_back(
+            std::make_unique<raw_host>(jobs_.loop(), jobs_, std::move(serve)));
+    }
+    scripted_host& scripted(std::vector<speech> lines) {
+        return *scripted_.emplace_back(
+            std::make_unique<scripted_host>(jobs_.loop(), jobs_, std::move(lines)));
+    }
+    void spawn(task<void> job) { jobs_.spawn(std::move(job)); }
+    task<void> close() {
+        jobs_.cancel();
+        try {
+            co_await jobs_.join();
+        } catch (const cancelled&) {
+        }
+    }
+
+private:
+    scope jobs_;
+    std::vector<std::unique_ptr<raw_host>> raw_;
+    std::vector<std::unique_ptr<scripted_host>> scripted_;
+};
+
 template <class Story>
-task<void> with_jobs(loop& owner, Story story) {
-    scope jobs(owner);
+task<void> with_street(loop& owner, Story story) {
+    street hosts(owner);
     std::exception_ptr failure;
     try {
-        co_await story(owner, jobs);
+        co_await story(owner, hosts);
     } catch (...) {
         failure = std::current_exception();
     }
-    jobs.cancel();
-    try {
-        co_await jobs.join();
-    } catch (const cancelled&) {
-    }
+    co_await hosts.close();
     if (failure) {
         std::rethrow_exception(failure);
     }
 }
 
 template <class Story>
-void tell_with_jobs(Story story, int fake_seeds = 12) {
-    tell([&](loop& owner) { return with_jobs(owner, story); }, fake_seeds);
+void tell_with_hosts(Story story, int fake_seeds = 12) {
+    tell([&](loop& owner) { return with_street(owner, story); }, fake_seeds);
 }
 
 inline std::string sized_answer(std::string_view body, std::string_view more = {},
