@@ -24,4 +24,4 @@ endfunction()
 ringlet_find(uring liburing 2.3 liburing.h uring
              "install liburing-dev (Debian 12 and newer have it), or run scripts/setup")
 ringlet_find(llhttp libllhttp 9.2.1 llhttp.h llhttp
-             "install libllhttp-dev (Debian 13 and newer have it; scripts/setup gets it on Debian 12)")
+             "install libllhttp-dev (in Debian 13 and newer), or run scripts/setup on Debian 12")

@@ -50,7 +50,8 @@ public:
     // has passed (zero: does not wait) or `wake` was called.
     virtual void wait(nanoseconds timeout) noexcept = 0;
     // Copies the next completion of this turn out; false when the turn's batch is used up.
-    // Completions that arrive after `wait` belong to the next turn.
+    // What arrives after `wait` belongs to the next turn, but for a write that a handler of this
+    // one got done at once.
     virtual bool next(operation*& op, completion& what) noexcept = 0;
     // True when `wait(0)` would have something to do; costs no system call.
     virtual bool has_work() noexcept = 0;

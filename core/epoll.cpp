@@ -8,7 +8,6 @@
 // * Every operation is served at most once per turn (an accept up to `accepts_max` times), so no
 //   busy descriptor starves the others.
 // * Several operations may wait on one descriptor; each direction is first come, first served.
-#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -23,11 +22,17 @@
 
 #include "core/driver.h"
 #include "core/epoll_buffers.h"
+#include "core/epoll_calls.h"
 
 namespace ringlet {
 namespace {
 
 using access = driver_access;
+using detail::begin_connect;
+using detail::end_connect;
+using detail::outcome;
+using detail::set_nonblocking;
+using detail::try_write;
 
 constexpr int events_max = 256;        // per wait
 constexpr int accepts_max = 64;        // per listener and turn
@@ -72,55 +77,6 @@ std::uint32_t interest(const descriptor& of) noexcept {
     return mask;
 }
 
-void set_nonblocking(int fd) noexcept {
-    const int flags = ::fcntl(fd, F_GETFL);
-    if (flags >= 0 && (flags & O_NONBLOCK) == 0) {
-        ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-    }
-}
-
-// A system call's result as a completion's, after as many tries as signals demanded.
-template <class Call>
-std::int32_t outcome(Call call) noexcept {
-    for (;;) {
-        const auto value = call();
-        if (value >= 0) {
-            return static_cast<std::int32_t>(value);
-        }
-        if (errno != EINTR) {
-            return -errno;
-        }
-    }
-}
-
-std::int32_t try_write(operation& op) noexcept {
-    constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    const int fd = access::fd(op);
-    if (access::code(op) == opcode::send) {
-        return outcome([&] { return ::send(fd, access::memory(op), access::length(op), flags); });
-    }
-    const auto* message = static_cast<const msghdr*>(access::memory(op));
-    return outcome([&] { return ::sendmsg(fd, message, flags); });
-}
-
-// Begins to connect; -EINPROGRESS means: wait for EPOLLOUT.
-std::int32_t begin_connect(operation& op) noexcept {
-    const int fd = access::fd(op);
-    set_nonblocking(fd);
-    const auto* address = static_cast<const sockaddr*>(access::memory(op));
-    if (::connect(fd, address, static_cast<socklen_t>(access::length(op))) == 0) {
-        return 0;
-    }
-    return errno == EINTR ? -EINPROGRESS : -errno;
-}
-
-std::int32_t end_connect(int fd) noexcept {
-    int error_number = 0;
-    socklen_t length = sizeof error_number;
-    const int status = ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_number, &length);
-    return status < 0 ? -errno : -error_number;
-}
-
 class epoll_driver final : public driver {
 public:
     epoll_driver();
@@ -133,7 +89,7 @@ public:
     void wait(nanoseconds timeout) noexcept override;
     bool next(operation*& op, completion& what) noexcept override;
     bool has_work() noexcept override {
-        return waiting_count_ > 0 || !local_.empty() || !batch_.empty();
+        return waiting_count_ > 0 || !written_.empty() || !local_.empty() || !batch_.empty();
     }
     void give_back(const lent_buffer& buffer) noexcept override { buffers_.give_back(buffer.id); }
     bool buffers_scarce() const noexcept override {
@@ -171,14 +127,18 @@ private:
     detail::epoll_buffers buffers_;
     std::uint64_t waiting_count_ = 0;  // operations in the table
 
-    operation_queue local_;  // completed without an event; next turn's
-    operation_queue batch_;  // the same, this turn's
+    operation_queue written_;  // completed by start
+    operation_queue local_;    // completed without an event; next turn's
+    operation_queue batch_;    // the same, this turn's
     std::int32_t turn_ = 0;
     int unpolled_turns_ = 0;
 
     epoll_event events_[events_max];
     int event_count_ = 0;
     int event_at_ = 0;
+    // The last completion came of an event: a write that its handler got done may follow it in the
+    // same turn, so that its buffer is given back while it is hot. One each: turns stay bounded.
+    bool event_served_ = false;
     // Of the event at event_at_: the interests that found somebody, the directions in which a
     // system call said there is nothing more, and the connections it may still accept.
     std::uint32_t claimed_ = 0;
@@ -237,7 +197,9 @@ void epoll_driver::start(operation& op) noexcept {
             if (!writer_waits(fd)) {
                 const std::int32_t result = try_write(op);
                 if (result != -EAGAIN) {
-                    return complete(op, result);
+                    access::bits(op) = completed;
+                    access::result(op) = result;
+                    return written_.push(op);
                 }
             }
             break;
@@ -393,6 +355,10 @@ void epoll_driver::wait(nanoseconds timeout) noexcept {
     turn_ = turn_ == INT32_MAX ? 0 : turn_ + 1;
     event_count_ = 0;
     event_at_ = 0;
+    event_served_ = false;
+    while (operation* op = written_.pop()) {
+        local_.push(*op);
+    }
     if (batch_.empty()) {
         std::swap(batch_, local_);
     }
@@ -435,12 +401,16 @@ int epoll_driver::collect(nanoseconds timeout) noexcept {
 
 bool epoll_driver::next(operation*& op, completion& what) noexcept {
     op = batch_.pop();
+    if (op == nullptr && std::exchange(event_served_, false)) {
+        op = written_.pop();
+    }
     if (op != nullptr) {
         what = {access::result(*op), false, {}};
         return true;
     }
     while (event_at_ < event_count_) {
         if (serve(events_[event_at_], op, what)) {
+            event_served_ = true;
             return true;  // the event stays current: it may have more to give
         }
         ++event_at_;

@@ -164,7 +164,8 @@ public:
         operation* before = nullptr;
         for (operation* at = head_; at != nullptr; before = at, at = driver_access::next(*at)) {
             if (at == &op) {
-                (before != nullptr ? driver_access::next(*before) : head_) = driver_access::next(op);
+                (before != nullptr ? driver_access::next(*before) : head_) =
+                    driver_access::next(op);
                 if (tail_ == at) {
                     tail_ = before;
                 }

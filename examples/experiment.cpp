@@ -148,8 +148,8 @@ private:
     }
 
     double ideal_s(std::size_t limit) const {
-        const double rounds = std::ceil(static_cast<double>(wanted_.urls) /
-                                        static_cast<double>(limit));
+        const double rounds =
+            std::ceil(static_cast<double>(wanted_.urls) / static_cast<double>(limit));
         return rounds * wanted_.delay_ms / 1000;
     }
 
@@ -174,20 +174,21 @@ private:
         measured got = co_await measure(events_, prefix_, wanted_.urls, 100);
         together_s_ = got.seconds;
         print("100", got.seconds, ideal_s(100));
-        runs_.push_back({"100 at a time", "All " + std::to_string(wanted_.urls) + " requests took " +
-                                              text_s(got.seconds) + ".",
-                         std::move(got.samples)});
+        runs_.push_back(
+            {"100 at a time",
+             "All " + std::to_string(wanted_.urls) + " requests took " + text_s(got.seconds) + ".",
+             std::move(got.samples)});
     }
 
     task<void> sweep() {
         std::printf("\nThe sweep (points marked * are extrapolated from 10 rounds)\n");
         points_.name = std::to_string(wanted_.delay_ms) + " ms per request";
-        for (const std::size_t limit : {1,  2,  3,   5,   8,   12,  20,  30,  50,
-                                        75, 100, 150, 200, 250, 300, 350, 400, 450, 500}) {
+        for (const std::size_t limit :
+             {1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200, 250, 300, 350, 400, 450, 500}) {
             const std::size_t count = std::min(wanted_.urls, limit * rounds_min);
             const measured got = co_await measure(events_, prefix_, count, limit);
-            const double total = got.seconds * static_cast<double>(wanted_.urls) /
-                                 static_cast<double>(count);
+            const double total =
+                got.seconds * static_cast<double>(wanted_.urls) / static_cast<double>(count);
             print(std::to_string(limit) + (count < wanted_.urls ? " *" : ""), total,
                   ideal_s(limit));
             points_.points.push_back({static_cast<double>(limit), total, ideal_s(limit)});

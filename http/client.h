@@ -32,11 +32,12 @@ enum class phase { url, queue, resolve, connect, send, head, body, redirect };
 
 std::string_view phase_text(phase at) noexcept;
 
-// what(): "<url>: <phase>: <cause>". code(): errno, an errc, or std::errc::bad_message for an answer
-// that is no HTTP (or not acceptable HTTP).
+// what(): "<url>: <phase>: <cause>". code(): errno, an errc, or std::errc::bad_message for an
+// answer that is no HTTP (or not acceptable HTTP).
 class client_error : public error {
 public:
-    client_error(std::error_code code, http::phase at, std::string_view url, std::string_view cause);
+    client_error(std::error_code code, http::phase at, std::string_view url,
+                 std::string_view cause);
     const char* what() const noexcept override { return text_.c_str(); }
     http::phase phase() const noexcept { return phase_; }
     // The cause alone, without URL and phase.
@@ -49,19 +50,19 @@ private:
 };
 
 struct client_options {
-    std::size_t connections_max = 100;        // requests at a time, over all hosts
-    std::size_t connections_per_host_max = 0; // 0: only the global limit
-    std::size_t idle_connections_max = 100;   // kept open between requests
-    nanoseconds idle_timeout = std::chrono::seconds(15);     // then an idle connection is closed
-    nanoseconds queue_timeout = wait_forever;                // for a place in the pool
+    std::size_t connections_max = 100;                    // requests at a time, over all hosts
+    std::size_t connections_per_host_max = 0;             // 0: only the global limit
+    std::size_t idle_connections_max = 100;               // kept open between requests
+    nanoseconds idle_timeout = std::chrono::seconds(15);  // then an idle connection is closed
+    nanoseconds queue_timeout = wait_forever;             // for a place in the pool
     nanoseconds resolve_timeout = std::chrono::seconds(10);
     nanoseconds connect_timeout = std::chrono::seconds(10);
-    nanoseconds send_timeout = std::chrono::seconds(30);     // for each 256 KiB of the request
-    nanoseconds head_timeout = std::chrono::seconds(30);     // request sent to head received
-    nanoseconds body_timeout = std::chrono::seconds(30);     // between two pieces of the body
-    nanoseconds total_timeout = wait_forever;                // queue to last byte, redirects and all
-    unsigned redirects_max = 10;              // 0: a redirect is an answer like any other
-    bool decode = true;                       // ask for gzip and deflate, and undo them
+    nanoseconds send_timeout = std::chrono::seconds(30);  // for each 256 KiB of the request
+    nanoseconds head_timeout = std::chrono::seconds(30);  // request sent to head received
+    nanoseconds body_timeout = std::chrono::seconds(30);  // between two pieces of the body
+    nanoseconds total_timeout = wait_forever;             // queue to last byte, redirects and all
+    unsigned redirects_max = 10;  // 0: a redirect is an answer like any other
+    bool decode = true;           // ask for gzip and deflate, and undo them
     std::string user_agent = "ringlet/0.1";
     limits sizes = client_limits();
     resolver_options resolver;
@@ -82,7 +83,7 @@ struct client_request {
 // connected). Of the last request when there were redirects, except `begun`.
 struct client_timings {
     instant begun = 0;
-    instant granted = 0;     // got its place in the pool
+    instant granted = 0;  // got its place in the pool
     instant resolved = 0;
     instant connected = 0;
     instant sent = 0;

@@ -28,8 +28,8 @@ bool client::take_idle(incoming::state& state) {
 // Keeps the connection when its request is sent, its answer complete and nothing else has come.
 void client::keep_or_close(incoming::state& state) noexcept {
     std::unique_ptr<client_connection> used = std::move(state.connection);
-    const bool clean = state.request_sent && used->parser.complete() &&
-                       used->parser.keep_alive() && !used->parser.failed() && used->bytes_parsed == used->bytes.size() &&
+    const bool clean = state.request_sent && used->parser.complete() && used->parser.keep_alive() &&
+                       !used->parser.failed() && used->bytes_parsed == used->bytes.size() &&
                        !used->stream.readable();
     if (!clean || options_.idle_connections_max == 0) {
         return;

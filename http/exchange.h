@@ -1,6 +1,6 @@
 // A connection of the server, seen as its current request and the answer to it. Made and destroyed
-// by the server. A handler answers at once with `respond`, or calls `take` and then streams: body in
-// by its listener, answer out by start_response, write, finish, with back-pressure both ways.
+// by the server. A handler answers at once with `respond`, or calls `take` and then streams: body
+// in by its listener, answer out by start_response, write, finish, with back-pressure both ways.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,9 @@ namespace ringlet::http {
 
 class server;
 
-// Whoever answers later. Called by the loop, and from inside want_body and resume_body when there is
-// something to tell at once. on_aborted, `respond`, `finish` and `abort` each are the end: no call
-// comes after it, and the exchange must not be touched.
+// Whoever answers later. Called by the loop, and from inside want_body and resume_body when there
+// is something to tell at once. on_aborted, `respond`, `finish` and `abort` each are the end: no
+// call comes after it, and the exchange must not be touched.
 class exchange_listener {
 public:
     // A piece of the request's body, valid during the call. Only after want_body.
@@ -49,8 +49,8 @@ public:
     write_error respond(int status, std::span<const header_view> headers,
                         std::string_view body) noexcept;
 
-    // The answer comes later. Requires: called by the handler, once, before it answers. The listener
-    // must live until the answer is complete or on_aborted.
+    // The answer comes later. Requires: called by the handler, once, before it answers. The
+    // listener must live until the answer is complete or on_aborted.
     void take(exchange_listener& listener) noexcept;
     // Body pieces go to the listener from now on; sends "100 Continue" when it was asked for. A
     // body that nobody wants is read and dropped (within its limit) after the answer.
@@ -128,21 +128,21 @@ private:
     const request_head* head_ = nullptr;
     exchange_listener* listener_ = nullptr;
     std::unique_ptr<owned_request_head> kept_head_;  // of an answer that comes later
-    std::string kept_bytes_;         // received while an answer was owed, not parsed yet
+    std::string kept_bytes_;  // received while an answer was owed, not parsed yet
     instant deadline_ = INT64_MAX;
-    std::uint64_t body_left_ = 0;    // of an answer with an announced length
-    std::uint64_t taken_before_ = 0; // by the kernel when the write deadline was set
+    std::uint64_t body_left_ = 0;     // of an answer with an announced length
+    std::uint64_t taken_before_ = 0;  // by the kernel when the write deadline was set
     std::uint32_t requests_ = 0;
     patience patience_ = patience::none;
     answer answer_ = answer::complete;
-    bool in_request_ = false;        // from its head to its end
-    bool feeding_ = false;           // inside parser_.feed
+    bool in_request_ = false;  // from its head to its end
+    bool feeding_ = false;     // inside parser_.feed
     bool chunks_ = false;
     bool sized_ = false;
-    bool no_body_ = false;           // HEAD, 204, 304
+    bool no_body_ = false;  // HEAD, 204, 304
     bool wants_body_ = false;
     bool body_paused_ = false;
-    bool body_complete_ = false;     // of the current request
+    bool body_complete_ = false;  // of the current request
     bool expects_continue_ = false;
     mutable bool was_full_ = false;  // `writable` said false
     bool ending_after_ = false;      // the answer being streamed is the last one

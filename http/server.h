@@ -1,5 +1,5 @@
-// An HTTP/1.1 server on a loop. At its floor stands one plain callback per request: no coroutine, no
-// allocation. http/serve.h puts coroutine handlers on top of it. Loop thread only.
+// An HTTP/1.1 server on a loop. At its floor stands one plain callback per request: no coroutine,
+// no allocation. http/serve.h puts coroutine handlers on top of it. Loop thread only.
 //
 // Requests of one connection are parsed in a batch and answered in order; everything answered in a
 // turn leaves by one send. While an answer is still owed, later requests of that connection wait as
@@ -27,9 +27,9 @@ using request_handler = void (*)(void* context, exchange& request) noexcept;
 struct server_stats {
     std::uint64_t connections = 0;  // accepted
     std::uint64_t requests = 0;
-    std::uint64_t refused = 0;      // answered 4xx or 5xx by the server itself
+    std::uint64_t refused = 0;  // answered 4xx or 5xx by the server itself
     std::uint64_t timeouts = 0;
-    std::uint32_t open = 0;         // connections now
+    std::uint32_t open = 0;  // connections now
 };
 
 class server {
@@ -82,7 +82,7 @@ private:
     std::vector<tcp_listener> listeners_;
     std::deque<int> waiting_;    // accepted, but above the limit
     exchange* first_ = nullptr;  // all connections
-    sweep_timer sweep_timer_;    // looks for passed deadlines, coarsely, while there are connections
+    sweep_timer sweep_timer_;  // looks for passed deadlines, coarsely, while there are connections
     nanoseconds sweep_every_;
     void (*idle_callback_)(void*) noexcept = nullptr;
     void* idle_context_ = nullptr;

@@ -2,7 +2,7 @@
 """Opens a report in headless Chromium and checks what it drew against the figures embedded in it.
 
 Usage: report_test.py REPORT.html...
-Both kinds of report are understood. Every check that fails is a sentence; the last line counts them,
+Both kinds of report are understood. A check that fails is a sentence; the last line counts them,
 and the exit code is 0 only if there was at least one check and none failed.
 """
 
@@ -34,7 +34,7 @@ def check(condition, sentence):
 
 
 class Page(html.parser.HTMLParser):
-    """The elements of a page, each as (name, attributes, chart it is in), and the texts of its scripts."""
+    """A page's elements, as (name, attributes, chart it is in), and the texts of its scripts."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -76,7 +76,7 @@ def find_browser():
 
 
 def rendered(browser, report):
-    """The page's elements after its scripts ran. The sandbox needs what root and containers lack."""
+    """The page's elements after its scripts ran. The sandbox needs what root often lacks."""
     with tempfile.TemporaryDirectory(prefix="report_test.") as folder:
         command = [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
@@ -106,7 +106,8 @@ def status_class(run, i):
 def check_bars(svg, bars, run, where):
     left, right = float(svg["data-left"]), float(svg["data-right"])
     seconds = max([1] + run["end"]) / 1e6
-    check(math.isclose(float(svg["data-seconds"]), seconds), f"{where}: the time axis ends elsewhere")
+    check(math.isclose(float(svg["data-seconds"]), seconds),
+          f"{where}: the time axis ends elsewhere")
     numbers = sorted(int(bar["data-i"]) for bar in bars)
     check(numbers == list(range(len(run["urls"]))), f"{where}: the bars are not one per request")
     wrong = {"position": 0, "width": 0, "range": 0, "url": 0, "colour": 0}

@@ -70,7 +70,7 @@ def read_all(sock):
 
 
 def round_trip(port, data):
-    """Sends while it reads, so that neither side's buffers can block the other; then half-closes."""
+    """Sends while it reads, so that no buffer can block the other side; then half-closes."""
     with connect(port) as sock, concurrent.futures.ThreadPoolExecutor(1) as reader:
         answer = reader.submit(read_all, sock)
         sock.sendall(data)

@@ -52,33 +52,34 @@ client_request request_to(std::string url, method what, std::string body = {}) {
 }  // namespace
 
 TEST_CASE("servers never see more requests at a time than the limits allow") {
-    tell([](loop& owner) -> task<void> {
-        counting one;
-        counting two;
-        http::service first(owner, slow_handler{&one});
-        http::service second(owner, slow_handler{&two});
-        const std::string urls[] = {
-            "http://" + first.listen(address::loopback_v4(0)).text(),
-            "http://" + second.listen(address::loopback_v4(0)).text()};
-        client_options options;
-        options.connections_max = 5;
-        options.connections_per_host_max = 3;
-        http::client web(owner, options);
-        std::vector<task<void>> all;
-        for (int number = 0; number < 60; ++number) {
-            all.push_back(get_and_check(web, urls[number % 3 == 0 ? 1 : 0], "slow"));
-        }
-        co_await gather(std::move(all));
-        CHECK(one.all + two.all == 60);
-        CHECK(one.most <= 3);
-        CHECK(two.most <= 3);
-        CHECK(one.most > 1);
-        CHECK(first.stats().connections <= 3);
-        CHECK(second.stats().connections <= 3);
-        CHECK(web.stats().requests == 60);
-        CHECK(web.stats().reused == 60 - web.stats().connections);
-        CHECK(web.stats().idle == web.stats().connections);
-    }, 6);
+    tell(
+        [](loop& owner) -> task<void> {
+            counting one;
+            counting two;
+            http::service first(owner, slow_handler{&one});
+            http::service second(owner, slow_handler{&two});
+            const std::string urls[] = {"http://" + first.listen(address::loopback_v4(0)).text(),
+                                        "http://" + second.listen(address::loopback_v4(0)).text()};
+            client_options options;
+            options.connections_max = 5;
+            options.connections_per_host_max = 3;
+            http::client web(owner, options);
+            std::vector<task<void>> all;
+            for (int number = 0; number < 60; ++number) {
+                all.push_back(get_and_check(web, urls[number % 3 == 0 ? 1 : 0], "slow"));
+            }
+            co_await gather(std::move(all));
+            CHECK(one.all + two.all == 60);
+            CHECK(one.most <= 3);
+            CHECK(two.most <= 3);
+            CHECK(one.most > 1);
+            CHECK(first.stats().connections <= 3);
+            CHECK(second.stats().connections <= 3);
+            CHECK(web.stats().requests == 60);
+            CHECK(web.stats().reused == 60 - web.stats().connections);
+            CHECK(web.stats().idle == web.stats().connections);
+        },
+        6);
 }
 
 TEST_CASE("the queue is left in order, in time, or by a cancel, and nobody else suffers") {
@@ -98,8 +99,8 @@ TEST_CASE("the queue is left in order, in time, or by a cancel, and nobody else 
                 CHECK(told.phase == phase::queue);
                 CHECK(told.code == errc::timed_out);
                 CHECK(told.text == url + "/: queue: timed out after 50 ms");
-                const std::error_code late = co_await failure_of(
-                    with_timeout_task(milliseconds(10), web.get(url)));
+                const std::error_code late =
+                    co_await failure_of(with_timeout_task(milliseconds(10), web.get(url)));
                 CHECK(late == errc::timed_out);
             }
             co_await get_and_check(web, url, "slow");
@@ -152,7 +153,8 @@ TEST_CASE("the oldest idle connection makes room for a new one") {
             CHECK(web.stats().idle == static_cast<std::size_t>(std::min(number + 1, 3)));
         }
         for (int number = 0; number < 6; ++number) {
-            co_await until([&] { return sites[number]->web->stats().open == (number < 3 ? 0 : 1); });
+            co_await until(
+                [&] { return sites[number]->web->stats().open == (number < 3 ? 0 : 1); });
         }
         client_options none;
         none.idle_connections_max = 0;
@@ -171,7 +173,8 @@ TEST_CASE("a connection that the server has closed meanwhile is not used") {
     tell([](loop& owner) -> task<void> {
         http::limits sizes;
         sizes.keep_alive_timeout = milliseconds(40);
-        site here(owner, [](http::exchange& at) { at.respond(200, "a/b", "x"); }, sizes);
+        site here(
+            owner, [](http::exchange& at) { at.respond(200, "a/b", "x"); }, sizes);
         const std::string url = "http://" + here.where.text();
         http::client web(owner);
         for (int round = 0; round < 3; ++round) {
@@ -186,55 +189,61 @@ TEST_CASE("a connection that the server has closed meanwhile is not used") {
 }
 
 TEST_CASE("a kept connection that dies under a request is retried once, on a fresh one") {
-    tell_with_hosts([](loop& owner, street& hosts) -> task<void> {
-        // Each connection answers once, the first two together, and ends at its second request.
-        for (const char end : {'c', 'r'}) {
-            bool gone = false;
-            int heads = 0;
-            raw_host& host = hosts.raw([&gone, &heads, end](raw_client& peer, int) -> task<void> {
-                return [](raw_client& to, bool& dead, int& count, char how) -> task<void> {
-                    for (int round = 0;; ++round) {
-                        const std::string head = co_await to.hear_to("\r\n\r\n");
-                        if (head.empty()) {
-                            co_return;
-                        }
-                        ++count;
-                        if (round > 0 || dead) {
-                            break;
-                        }
-                        co_await until([&] { return count >= 2; });
-                        co_await to.say(sized_answer("x"));
-                    }
-                    if (how == 'r') {
-                        to.stream.abort();
-                    }
-                }(peer, gone, heads, end);
-            });
-            http::client web(owner);
-            // Two idle connections, both doomed.
-            co_await gather(get_and_check(web, host.url, "x"), get_and_check(web, host.url, "x"));
-            CHECK(web.stats().idle == 2);
-            co_await get_and_check(web, host.url, "x");
-            CHECK(web.stats().retries == 1);
-            CHECK(web.stats().connections == 3);
-            // The fresh one stays dead too: one retry, then the error.
-            gone = true;
-            failure told = co_await failure_told(web.get(host.url));
-            CHECK(told.phase == phase::head);
-            CHECK((told.code == errc::end_of_stream || told.code == std::errc::connection_reset));
-            CHECK(web.stats().retries == 2);
-            CHECK(web.stats().connections == 4);
-            // What is not safe to repeat is not repeated.
-            const int before = heads;
-            told = co_await failure_told(web.request(request_to(host.url, method::post, "once")));
-            CHECK(told.phase.has_value());
-            CHECK(web.stats().retries == 2);
-            CHECK(heads == before + 1);
-            CHECK(web.stats().connections == 4);
-            web.close_idle();
-            co_await hosts.close();
-        }
-    }, 6);
+    tell_with_hosts(
+        [](loop& owner, street& hosts) -> task<void> {
+            // Each connection answers once, the first two together, and ends at its second request.
+            for (const char end : {'c', 'r'}) {
+                bool gone = false;
+                int heads = 0;
+                raw_host& host =
+                    hosts.raw([&gone, &heads, end](raw_client& peer, int) -> task<void> {
+                        return [](raw_client& to, bool& dead, int& count, char how) -> task<void> {
+                            for (int round = 0;; ++round) {
+                                const std::string head = co_await to.hear_to("\r\n\r\n");
+                                if (head.empty()) {
+                                    co_return;
+                                }
+                                ++count;
+                                if (round > 0 || dead) {
+                                    break;
+                                }
+                                co_await until([&] { return count >= 2; });
+                                co_await to.say(sized_answer("x"));
+                            }
+                            if (how == 'r') {
+                                to.stream.abort();
+                            }
+                        }(peer, gone, heads, end);
+                    });
+                http::client web(owner);
+                // Two idle connections, both doomed.
+                co_await gather(get_and_check(web, host.url, "x"),
+                                get_and_check(web, host.url, "x"));
+                CHECK(web.stats().idle == 2);
+                co_await get_and_check(web, host.url, "x");
+                CHECK(web.stats().retries == 1);
+                CHECK(web.stats().connections == 3);
+                // The fresh one stays dead too: one retry, then the error.
+                gone = true;
+                failure told = co_await failure_told(web.get(host.url));
+                CHECK(told.phase == phase::head);
+                CHECK(
+                    (told.code == errc::end_of_stream || told.code == std::errc::connection_reset));
+                CHECK(web.stats().retries == 2);
+                CHECK(web.stats().connections == 4);
+                // What is not safe to repeat is not repeated.
+                const int before = heads;
+                told =
+                    co_await failure_told(web.request(request_to(host.url, method::post, "once")));
+                CHECK(told.phase.has_value());
+                CHECK(web.stats().retries == 2);
+                CHECK(heads == before + 1);
+                CHECK(web.stats().connections == 4);
+                web.close_idle();
+                co_await hosts.close();
+            }
+        },
+        6);
 }
 
 TEST_CASE("a kept connection that dies in the middle of an answer is not retried") {
@@ -251,69 +260,72 @@ TEST_CASE("a kept connection that dies in the middle of an answer is not retried
 }
 
 TEST_CASE("cancelled at any moment, a request leaves nothing behind") {
-    tell_with_hosts([](loop& owner, street& hosts) -> task<void> {
-        // Answers slowly, in pieces; every third connection not at all.
-        raw_host& host = hosts.raw([](raw_client& peer, int number) -> task<void> {
-            return [](raw_client& to, int which) -> task<void> {
-                for (;;) {
-                    const std::string head = co_await to.hear_to("\r\n\r\n");
-                    if (head.empty()) {
-                        co_return;
+    tell_with_hosts(
+        [](loop& owner, street& hosts) -> task<void> {
+            // Answers slowly, in pieces; every third connection not at all.
+            raw_host& host = hosts.raw([](raw_client& peer, int number) -> task<void> {
+                return [](raw_client& to, int which) -> task<void> {
+                    for (;;) {
+                        const std::string head = co_await to.hear_to("\r\n\r\n");
+                        if (head.empty()) {
+                            co_return;
+                        }
+                        if (which % 3 == 2) {
+                            continue;
+                        }
+                        const std::string text =
+                            head.starts_with("GET /again")
+                                ? sized_answer("end")
+                                : sized_answer("moved", "Location: /again\r\n", "302 Found");
+                        for (const char byte : text) {
+                            co_await to.say(std::string(1, byte));
+                            co_await yield_now();
+                        }
                     }
-                    if (which % 3 == 2) {
-                        continue;
+                }(peer, number);
+            });
+            client_options options;
+            options.connections_max = 2;
+            options.connections_per_host_max = 2;
+            http::client web(owner, options);
+            for (int turns = 0; turns < 60; ++turns) {
+                {
+                    scope jobs(owner);
+                    const auto ask = [](http::client& from, std::string url) -> task<void> {
+                        try {
+                            (void)co_await from.request(
+                                request_to(url, method::put, std::string(100'000, 'u')));
+                        } catch (const http::client_error&) {
+                        }
+                    };
+                    for (int number = 0; number < 4; ++number) {
+                        jobs.spawn(ask(web, host.url));
                     }
-                    const std::string text =
-                        head.starts_with("GET /again")
-                            ? sized_answer("end")
-                            : sized_answer("moved", "Location: /again\r\n", "302 Found");
-                    for (const char byte : text) {
-                        co_await to.say(std::string(1, byte));
+                    for (int turn = 0; turn < turns; ++turn) {
                         co_await yield_now();
                     }
-                }
-            }(peer, number);
-        });
-        client_options options;
-        options.connections_max = 2;
-        options.connections_per_host_max = 2;
-        http::client web(owner, options);
-        for (int turns = 0; turns < 60; ++turns) {
-            {
-                scope jobs(owner);
-                const auto ask = [](http::client& from, std::string url) -> task<void> {
+                    jobs.cancel();
                     try {
-                        (void)co_await from.request(request_to(url, method::put, std::string(100'000, 'u')));
-                    } catch (const http::client_error&) {
+                        co_await jobs.join();
+                    } catch (const cancelled&) {
                     }
-                };
-                for (int number = 0; number < 4; ++number) {
-                    jobs.spawn(ask(web, host.url));
                 }
-                for (int turn = 0; turn < turns; ++turn) {
-                    co_await yield_now();
-                }
-                jobs.cancel();
-                try {
-                    co_await jobs.join();
-                } catch (const cancelled&) {
-                }
+                CHECK(web.stats().idle <= 2);
             }
-            CHECK(web.stats().idle <= 2);
-        }
-        // All places are free again: two requests at a time, both begun at once.
-        web.close_idle();
-        site here(owner, [](http::exchange& at) { at.respond(200, "a/b", "x"); });
-        const std::string url = "http://" + here.where.text();
-        const instant begun = owner.read_clock();
-        client_request first = request_to(url, method::get);
-        http::incoming one = co_await web.open(std::move(first));
-        client_request second = request_to(url, method::get);
-        http::incoming two = co_await web.open(std::move(second));
-        CHECK(one.timings().granted >= begun);
-        CHECK(two.status() == 200);
-        CHECK(here.web->stats().open == 2);
-    }, 4);
+            // All places are free again: two requests at a time, both begun at once.
+            web.close_idle();
+            site here(owner, [](http::exchange& at) { at.respond(200, "a/b", "x"); });
+            const std::string url = "http://" + here.where.text();
+            const instant begun = owner.read_clock();
+            client_request first = request_to(url, method::get);
+            http::incoming one = co_await web.open(std::move(first));
+            client_request second = request_to(url, method::get);
+            http::incoming two = co_await web.open(std::move(second));
+            CHECK(one.timings().granted >= begun);
+            CHECK(two.status() == 200);
+            CHECK(here.web->stats().open == 2);
+        },
+        4);
 }
 
 TEST_CASE("a cancelled look-up frees the place of its request") {
@@ -331,8 +343,8 @@ TEST_CASE("a cancelled look-up frees the place of its request") {
         http::client web(owner, options);
         const failure told = co_await failure_told(web.get("http://slow.example/"));
         CHECK(told.text == "http://slow.example/: resolve: timed out after 30 ms");
-        const std::error_code late =
-            co_await failure_of(with_timeout_task(milliseconds(20), web.get("http://slow.example/")));
+        const std::error_code late = co_await failure_of(
+            with_timeout_task(milliseconds(20), web.get("http://slow.example/")));
         CHECK(late == errc::timed_out);
         site here(owner, [](http::exchange& at) { at.respond(200, "a/b", "x"); });
         co_await get_and_check(web, "http://" + here.where.text(), "x");

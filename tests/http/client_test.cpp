@@ -71,8 +71,9 @@ TEST_CASE("a request arrives as it was meant and its answer comes back") {
         CHECK(got.headers.value("content-type") == "text/plain");
         CHECK(got.final_url.without_fragment() == url_of(here, "/path?q=1"));
         CHECK(got.redirects == 0);
-        CHECK(got.body == "GET /path?q=1 host=" + here.where.text() + " Host=" + here.where.text() +
-                              " User-Agent=ringlet/0.1 Accept=*/* Accept-Encoding=gzip, deflate body=");
+        CHECK(got.body ==
+              "GET /path?q=1 host=" + here.where.text() + " Host=" + here.where.text() +
+                  " User-Agent=ringlet/0.1 Accept=*/* Accept-Encoding=gzip, deflate body=");
         client_request post = request_to(url_of(here, "/"), method::post, "some text");
         post.headers.add("User-Agent", "mine");
         post.headers.add("Accept", "a/b");
@@ -82,9 +83,11 @@ TEST_CASE("a request arrives as it was meant and its answer comes back") {
         CHECK(posted.body == "POST / host=" + here.where.text() + " Host=" + here.where.text() +
                                  " User-Agent=mine Accept=a/b Accept-Encoding=identity X=y"
                                  " Content-Length=9 body=some text");
-        const client_response empty = co_await web.request(request_to(url_of(here, "/"), method::put));
+        const client_response empty =
+            co_await web.request(request_to(url_of(here, "/"), method::put));
         CHECK(empty.body.find(" Content-Length=0 ") != std::string::npos);
-        const client_response head = co_await web.request(request_to(url_of(here, "/"), method::head));
+        const client_response head =
+            co_await web.request(request_to(url_of(here, "/"), method::head));
         CHECK(head.status == 200);
         CHECK(head.body == "");
         CHECK(head.headers.value("Content-Length") != "0");
@@ -106,8 +109,10 @@ TEST_CASE("answers without a body, interim answers and bodies that end with the 
         scripted_host& host = hosts.scripted({
             {"HTTP/1.1 204 No Content\r\n\r\n"},
             {"HTTP/1.1 304 Not Modified\r\nContent-Length: 700\r\n\r\n"},
-            {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + sized_answer("third")},
-            {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfou\r\n3;e=1\r\nrth\r\n0\r\nT: r\r\n\r\n"},
+            {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" +
+             sized_answer("third")},
+            {"HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+             "chunked\r\n\r\n3\r\nfou\r\n3;e=1\r\nrth\r\n0\r\nT: r\r\n\r\n"},
             {"HTTP/1.1 200 OK\r\n\r\nfifth, to the end", 'c'},
             {"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nsixth"},
             {sized_answer("seventh", "Connection: close\r\n")},
@@ -115,9 +120,15 @@ TEST_CASE("answers without a body, interim answers and bodies that end with the 
             {sized_answer("ninth")},
         });
         http::client web(owner);
-        const std::pair<int, const char*> expected[] = {
-            {204, ""}, {304, ""}, {200, "third"}, {200, "fourth"}, {200, "fifth, to the end"},
-            {200, "sixth"}, {200, "seventh"}, {200, "eighth"}, {200, "ninth"}};
+        const std::pair<int, const char*> expected[] = {{204, ""},
+                                                        {304, ""},
+                                                        {200, "third"},
+                                                        {200, "fourth"},
+                                                        {200, "fifth, to the end"},
+                                                        {200, "sixth"},
+                                                        {200, "seventh"},
+                                                        {200, "eighth"},
+                                                        {200, "ninth"}};
         for (const auto& [status, body] : expected) {
             const client_response got = co_await web.get(host.url);
             CHECK(got.status == status);
@@ -173,56 +184,85 @@ TEST_CASE("gzip and deflate are undone, the rest is refused or passed on as it i
 }
 
 TEST_CASE("what is cut, broken or too large is an error that says so") {
-    tell_with_hosts([](loop& owner, street& hosts) -> task<void> {
-        const std::string bomb = packed(std::string(20'000'000, 'b'), 15 + 16);
-        const std::string large(3000, 'l');
-        struct expectation {
-            speech said;
-            phase at;
-            std::error_code code;
-            const char* cause;
-        };
-        const std::error_code bad = std::make_error_code(std::errc::bad_message);
-        const std::error_code cut = make_error_code(errc::end_of_stream);
-        const std::error_code reset(ECONNRESET, std::system_category());
-        const expectation table[] = {
-            {{"", 'c'}, phase::head, cut, "the server closed the connection without an answer"},
-            {{"HTTP/1.1 200 OK\r\nConte", 'c'}, phase::head, cut, "head"},
-            {{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 'c'}, phase::body, cut, "body"},
-            {{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", 'c'}, phase::body, cut, "body"},
-            {{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 'r'}, phase::body, reset, "reset"},
-            {{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}, phase::body, bad, "chunk"},
-            {{"SSH-2.0-OpenSSH_9.2\r\n"}, phase::head, bad, ""},
-            {{"HTTP/2.0 200 OK\r\n\r\n"}, phase::head, bad, "supported"},
-            {{"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"}, phase::head, bad, "Content-Length"},
-            {{"HTTP/1.1 200 OK\r\nBad Header: 1\r\n\r\n"}, phase::head, bad, "header"},
-            {{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"}, phase::head, bad, ""},
-            {{"HTTP/1.1 200 OK\r\nA: " + std::string(100'000, 'h')}, phase::head, bad, "header"},
-            {{sized_answer(large)}, phase::body, bad, "large"},
-            {{"HTTP/1.1 200 OK\r\n\r\n" + large}, phase::body, bad, "large"},
-            {{sized_answer(bomb.substr(0, 2900), "Content-Encoding: gzip\r\n")}, phase::body,
-             make_error_code(errc::limit_exceeded), "large"},
-        };
-        for (const expectation& each : table) {
-            CAPTURE(each.said.text.substr(0, 60));
-            client_options options;
-            options.sizes.body_bytes_max = 2990;
-            options.sizes.decoded_bytes_max = 100'000;
-            http::client web(owner, options);
-            scripted_host& host = hosts.scripted({each.said});
-            const failure told = co_await failure_told(web.request(request_to(host.url + "/a?b", method::post)));
-            CHECK(told.phase == each.at);
-            CHECK(told.code == each.code);
-            CHECK(told.text == host.url + "/a?b: " + std::string(phase_text(each.at)) + ": " + told.cause);
-            std::string lower = told.cause;
-            std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-            std::string wanted = each.cause;
-            std::transform(wanted.begin(), wanted.end(), wanted.begin(), [](unsigned char c) { return std::tolower(c); });
-            CAPTURE(told.cause);
-            CHECK(lower.find(wanted) != std::string::npos);
-            CHECK(web.stats().idle == 0);
-        }
-    }, 6);
+    tell_with_hosts(
+        [](loop& owner, street& hosts) -> task<void> {
+            const std::string bomb = packed(std::string(20'000'000, 'b'), 15 + 16);
+            const std::string large(3000, 'l');
+            struct expectation {
+                speech said;
+                phase at;
+                std::error_code code;
+                const char* cause;
+            };
+            const std::error_code bad = std::make_error_code(std::errc::bad_message);
+            const std::error_code cut = make_error_code(errc::end_of_stream);
+            const std::error_code reset(ECONNRESET, std::system_category());
+            const expectation table[] = {
+                {{"", 'c'}, phase::head, cut, "the server closed the connection without an answer"},
+                {{"HTTP/1.1 200 OK\r\nConte", 'c'}, phase::head, cut, "head"},
+                {{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 'c'},
+                 phase::body,
+                 cut,
+                 "body"},
+                {{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", 'c'},
+                 phase::body,
+                 cut,
+                 "body"},
+                {{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 'r'},
+                 phase::body,
+                 reset,
+                 "reset"},
+                {{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"},
+                 phase::body,
+                 bad,
+                 "chunk"},
+                {{"SSH-2.0-OpenSSH_9.2\r\n"}, phase::head, bad, ""},
+                {{"HTTP/2.0 200 OK\r\n\r\n"}, phase::head, bad, "supported"},
+                {{"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"},
+                 phase::head,
+                 bad,
+                 "Content-Length"},
+                {{"HTTP/1.1 200 OK\r\nBad Header: 1\r\n\r\n"}, phase::head, bad, "header"},
+                {{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"},
+                 phase::head,
+                 bad,
+                 ""},
+                {{"HTTP/1.1 200 OK\r\nA: " + std::string(100'000, 'h')},
+                 phase::head,
+                 bad,
+                 "header"},
+                {{sized_answer(large)}, phase::body, bad, "large"},
+                {{"HTTP/1.1 200 OK\r\n\r\n" + large}, phase::body, bad, "large"},
+                {{sized_answer(bomb.substr(0, 2900), "Content-Encoding: gzip\r\n")},
+                 phase::body,
+                 make_error_code(errc::limit_exceeded),
+                 "large"},
+            };
+            for (const expectation& each : table) {
+                CAPTURE(each.said.text.substr(0, 60));
+                client_options options;
+                options.sizes.body_bytes_max = 2990;
+                options.sizes.decoded_bytes_max = 100'000;
+                http::client web(owner, options);
+                scripted_host& host = hosts.scripted({each.said});
+                const failure told =
+                    co_await failure_told(web.request(request_to(host.url + "/a?b", method::post)));
+                CHECK(told.phase == each.at);
+                CHECK(told.code == each.code);
+                CHECK(told.text ==
+                      host.url + "/a?b: " + std::string(phase_text(each.at)) + ": " + told.cause);
+                std::string lower = told.cause;
+                std::transform(lower.begin(), lower.end(), lower.begin(),
+                               [](unsigned char c) { return std::tolower(c); });
+                std::string wanted = each.cause;
+                std::transform(wanted.begin(), wanted.end(), wanted.begin(),
+                               [](unsigned char c) { return std::tolower(c); });
+                CAPTURE(told.cause);
+                CHECK(lower.find(wanted) != std::string::npos);
+                CHECK(web.stats().idle == 0);
+            }
+        },
+        6);
 }
 
 TEST_CASE("errors before the request is sent read well") {
@@ -242,13 +282,15 @@ TEST_CASE("errors before the request is sent read well") {
         CHECK(told.phase == phase::connect);
         told = co_await failure_told(web.get("http://localhost:" + port + "/x"));
         CHECK(told.text == "http://localhost:" + port + "/x: connect: [::1]:" + port +
-                               " (Connection refused), 127.0.0.1:" + port + " (Connection refused)");
+                               " (Connection refused), 127.0.0.1:" + port +
+                               " (Connection refused)");
         told = co_await failure_told(web.get("no url"));
         CHECK(told.phase == phase::url);
         CHECK(told.text.starts_with("no url: url: "));
         told = co_await failure_told(web.get("https://user:secret@127.0.0.1/"));
         CHECK(told.phase == phase::url);
-        CHECK(told.text == "https://127.0.0.1/: url: https needs TLS, which this client does not speak");
+        CHECK(told.text ==
+              "https://127.0.0.1/: url: https needs TLS, which this client does not speak");
         client_request split = request_to("http://127.0.0.1:" + port, method::get);
         split.headers.add("X", "a\r\nB: c");
         told = co_await failure_told(web.request(std::move(split)));
@@ -268,7 +310,8 @@ TEST_CASE("a host name without an address is a failure to resolve") {
         const failure told = co_await failure_told(web.get("http://nowhere.example/"));
         CHECK(told.phase == phase::resolve);
         CHECK(told.code == errc::resolve_failed);
-        CHECK(told.text == "http://nowhere.example/: resolve: nowhere.example: Name or service not known");
+        CHECK(told.text ==
+              "http://nowhere.example/: resolve: nowhere.example: Name or service not known");
     });
 }
 
@@ -292,10 +335,12 @@ TEST_CASE("redirects are followed, and the method changes where it must") {
             const char* became;
         };
         const row table[] = {
-            {301, method::get, "GET"},     {301, method::post, "GET"},  {301, method::put, "PUT"},
-            {302, method::post, "GET"},    {302, method::head, "HEAD"}, {303, method::post, "GET"},
-            {303, method::put, "GET"},     {303, method::head, "HEAD"}, {303, method::delete_, "GET"},
-            {307, method::post, "POST"},   {308, method::post, "POST"}, {307, method::get, "GET"},
+            {301, method::get, "GET"},        {301, method::post, "GET"},
+            {301, method::put, "PUT"},        {302, method::post, "GET"},
+            {302, method::head, "HEAD"},      {303, method::post, "GET"},
+            {303, method::put, "GET"},        {303, method::head, "HEAD"},
+            {303, method::delete_, "GET"},    {307, method::post, "POST"},
+            {308, method::post, "POST"},      {307, method::get, "GET"},
             {308, method::delete_, "DELETE"},
         };
         for (const row& each : table) {
@@ -348,166 +393,188 @@ TEST_CASE("a redirect to another origin takes no secrets along") {
 }
 
 TEST_CASE("redirects that lead nowhere are errors, and some are answers") {
-    tell_with_hosts([](loop& owner, street& hosts) -> task<void> {
-        const auto to = [](std::string where) {
-            return speech{sized_answer("", "Location: " + where + "\r\n", "302 Found")};
-        };
-        scripted_host& host = hosts.scripted({
-            to("/1"), to("/2"), to("/3"), to("/4"),
-            to("http://"), to("ftp://a/"), to("https://127.0.0.1/safe"),
-            {sized_answer("no place named", "", "302 Found")},
-            {sized_answer("choose", "Location: /x\r\n", "300 Multiple Choices")},
-            {"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9\r\n\r\ncut", 'c'},
-            {sized_answer("after a cut one")},
-            {"HTTP/1.1 302 Found\r\nLocation: /y\r\nTransfer-Encoding: chunked\r\n\r\n"},
-            {sized_answer("after an endless one")},
-            to("/z"),
-        });
-        client_options options;
-        options.redirects_max = 3;
-        http::client web(owner, options);
-        failure told = co_await failure_told(web.get(host.url));
-        CHECK(told.phase == phase::redirect);
-        CHECK(told.code == errc::limit_exceeded);
-        CHECK(told.text == host.url + "/3: redirect: more than 3 redirects");
-        told = co_await failure_told(web.get(host.url));
-        CHECK(told.phase == phase::redirect);
-        CHECK(told.text.ends_with(" Location: http://"));
-        told = co_await failure_told(web.get(host.url));
-        CHECK(told.phase == phase::redirect);
-        told = co_await failure_told(web.get(host.url));
-        CHECK(told.text == "https://127.0.0.1/safe: redirect: https needs TLS, which this client does not speak");
-        client_response got = co_await web.get(host.url);
-        CHECK(got.status == 302);
-        CHECK(got.body == "no place named");
-        got = co_await web.get(host.url);
-        CHECK(got.status == 300);
-        got = co_await web.get(host.url);
-        CHECK(got.body == "after a cut one");
-        got = co_await web.get(host.url);
-        CHECK(got.body == "after an endless one");
-        client_options not_followed;
-        not_followed.redirects_max = 0;
-        http::client plain(owner, not_followed);
-        got = co_await plain.get(host.url);
-        CHECK(got.status == 302);
-    }, 6);
+    tell_with_hosts(
+        [](loop& owner, street& hosts) -> task<void> {
+            const auto to = [](std::string where) {
+                return speech{sized_answer("", "Location: " + where + "\r\n", "302 Found")};
+            };
+            scripted_host& host = hosts.scripted({
+                to("/1"),
+                to("/2"),
+                to("/3"),
+                to("/4"),
+                to("http://"),
+                to("ftp://a/"),
+                to("https://127.0.0.1/safe"),
+                {sized_answer("no place named", "", "302 Found")},
+                {sized_answer("choose", "Location: /x\r\n", "300 Multiple Choices")},
+                {"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9\r\n\r\ncut", 'c'},
+                {sized_answer("after a cut one")},
+                {"HTTP/1.1 302 Found\r\nLocation: /y\r\nTransfer-Encoding: chunked\r\n\r\n"},
+                {sized_answer("after an endless one")},
+                to("/z"),
+            });
+            client_options options;
+            options.redirects_max = 3;
+            http::client web(owner, options);
+            failure told = co_await failure_told(web.get(host.url));
+            CHECK(told.phase == phase::redirect);
+            CHECK(told.code == errc::limit_exceeded);
+            CHECK(told.text == host.url + "/3: redirect: more than 3 redirects");
+            told = co_await failure_told(web.get(host.url));
+            CHECK(told.phase == phase::redirect);
+            CHECK(told.text.ends_with(" Location: http://"));
+            told = co_await failure_told(web.get(host.url));
+            CHECK(told.phase == phase::redirect);
+            told = co_await failure_told(web.get(host.url));
+            CHECK(told.text ==
+                  "https://127.0.0.1/safe: redirect: https needs TLS, which this client does not "
+                  "speak");
+            client_response got = co_await web.get(host.url);
+            CHECK(got.status == 302);
+            CHECK(got.body == "no place named");
+            got = co_await web.get(host.url);
+            CHECK(got.status == 300);
+            got = co_await web.get(host.url);
+            CHECK(got.body == "after a cut one");
+            got = co_await web.get(host.url);
+            CHECK(got.body == "after an endless one");
+            client_options not_followed;
+            not_followed.redirects_max = 0;
+            http::client plain(owner, not_followed);
+            got = co_await plain.get(host.url);
+            CHECK(got.status == 302);
+        },
+        6);
 }
 
 TEST_CASE("each phase has its time, and its error says which") {
-    tell_with_hosts([](loop& owner, street& hosts) -> task<void> {
-        const std::string large(30'000'000, 'u');
-        struct row {
-            phase at;
-            std::string said;
-        };
-        const row table[] = {{phase::head, ""},
-                             {phase::head, "HTTP/1.1 200 O"},
-                             {phase::head, "HTTP/1.1 100 Continue\r\n\r\n"},
-                             {phase::body, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"},
-                             {phase::send, "-"}};
-        for (const row& each : table) {
-            CAPTURE(each.said);
-            raw_host& host = hosts.raw([&](raw_client& peer, int) -> task<void> {
-                return [](raw_client& to, std::string text) -> task<void> {
-                    if (text == "-") {
-                        co_await sleep_for(std::chrono::hours(1));
-                    }
-                    co_await to.hear_to("\r\n\r\n");
-                    co_await to.say(text);
-                    CHECK(co_await to.rest() == "");
-                }(peer, each.said);
-            });
-            client_options options;
-            options.send_timeout = options.head_timeout = options.body_timeout = milliseconds(80);
-            http::client web(owner, options);
-            const instant begun = owner.read_clock();
-            client_request what = request_to(host.url, method::get);
-            if (each.at == phase::send) {
-                what = request_to(host.url, method::put, large);
+    tell_with_hosts(
+        [](loop& owner, street& hosts) -> task<void> {
+            const std::string large(30'000'000, 'u');
+            struct row {
+                phase at;
+                std::string said;
+            };
+            const row table[] = {{phase::head, ""},
+                                 {phase::head, "HTTP/1.1 200 O"},
+                                 {phase::head, "HTTP/1.1 100 Continue\r\n\r\n"},
+                                 {phase::body, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"},
+                                 {phase::send, "-"}};
+            for (const row& each : table) {
+                CAPTURE(each.said);
+                raw_host& host = hosts.raw([&](raw_client& peer, int) -> task<void> {
+                    return [](raw_client& to, std::string text) -> task<void> {
+                        if (text == "-") {
+                            co_await sleep_for(std::chrono::hours(1));
+                        }
+                        co_await to.hear_to("\r\n\r\n");
+                        co_await to.say(text);
+                        CHECK(co_await to.rest() == "");
+                    }(peer, each.said);
+                });
+                client_options options;
+                options.send_timeout = options.head_timeout = options.body_timeout =
+                    milliseconds(80);
+                http::client web(owner, options);
+                const instant begun = owner.read_clock();
+                client_request what = request_to(host.url, method::get);
+                if (each.at == phase::send) {
+                    what = request_to(host.url, method::put, large);
+                }
+                const failure told = co_await failure_told(web.request(std::move(what)));
+                CHECK(told.phase == each.at);
+                CHECK(told.code == errc::timed_out);
+                CHECK(told.text == host.url + "/: " + std::string(phase_text(each.at)) +
+                                       ": timed out after 80 ms");
+                CHECK(owner.read_clock() - begun >= 80'000'000);
+                CHECK(web.stats().idle == 0);
             }
-            const failure told = co_await failure_told(web.request(std::move(what)));
-            CHECK(told.phase == each.at);
-            CHECK(told.code == errc::timed_out);
-            CHECK(told.text == host.url + "/: " + std::string(phase_text(each.at)) +
-                                   ": timed out after 80 ms");
-            CHECK(owner.read_clock() - begun >= 80'000'000);
-            CHECK(web.stats().idle == 0);
-        }
-    }, 4);
+        },
+        4);
 }
 
 TEST_CASE("the total time covers all phases and redirects") {
-    tell_with_hosts([](loop& owner, street& hosts) -> task<void> {
-        raw_host& host = hosts.raw([](raw_client& peer, int) -> task<void> {
-            for (;;) {
-                const std::string head = co_await peer.hear_to("\r\n\r\n");
-                if (head.empty()) {
-                    co_return;
+    tell_with_hosts(
+        [](loop& owner, street& hosts) -> task<void> {
+            raw_host& host = hosts.raw([](raw_client& peer, int) -> task<void> {
+                for (;;) {
+                    const std::string head = co_await peer.hear_to("\r\n\r\n");
+                    if (head.empty()) {
+                        co_return;
+                    }
+                    co_await sleep_for(milliseconds(30));
+                    co_await peer.say(sized_answer("", "Location: /again\r\n", "302 Found"));
                 }
-                co_await sleep_for(milliseconds(30));
-                co_await peer.say(sized_answer("", "Location: /again\r\n", "302 Found"));
-            }
-        });
-        client_options options;
-        options.total_timeout = milliseconds(200);
-        options.redirects_max = 1000;
-        http::client web(owner, options);
-        const instant begun = owner.read_clock();
-        const failure told = co_await failure_told(web.get(host.url));
-        CHECK(told.code == errc::timed_out);
-        CHECK(told.text.ends_with(": timed out after 200 ms"));
-        CHECK(owner.read_clock() - begun >= 200'000'000);
-        CHECK(web.stats().requests > 1);
-    }, 6);
+            });
+            client_options options;
+            options.total_timeout = milliseconds(200);
+            options.redirects_max = 1000;
+            http::client web(owner, options);
+            const instant begun = owner.read_clock();
+            const failure told = co_await failure_told(web.get(host.url));
+            CHECK(told.code == errc::timed_out);
+            CHECK(told.text.ends_with(": timed out after 200 ms"));
+            CHECK(owner.read_clock() - begun >= 200'000'000);
+            CHECK(web.stats().requests > 1);
+        },
+        6);
 }
 
 TEST_CASE("a large body is sent whole, and an early refusal is heard while it is") {
-    tell_with_hosts([](loop& owner, street& hosts) -> task<void> {
-        const std::string large = pattern(5'000'000);
-        http::limits sizes;
-        sizes.body_bytes_max = 100'000'000;
-        std::vector<std::unique_ptr<reader>> all;
-        site here(owner, [&](http::exchange& at) {
-            reader& one = *all.emplace_back(std::make_unique<reader>(at));
-            one.on_end = [](reader& self) {
-                self.at->respond(200, "a/b", std::to_string(std::hash<std::string>()(self.body)));
-            };
-            at.want_body();
-        }, sizes);
-        http::client web(owner);
-        client_response got = co_await web.request(request_to(url_of(here, "/"), method::post, large));
-        CHECK(got.body == std::to_string(std::hash<std::string>()(large)));
-        CHECK(web.stats().idle == 1);
+    tell_with_hosts(
+        [](loop& owner, street& hosts) -> task<void> {
+            const std::string large = pattern(5'000'000);
+            http::limits sizes;
+            sizes.body_bytes_max = 100'000'000;
+            std::vector<std::unique_ptr<reader>> all;
+            site here(
+                owner,
+                [&](http::exchange& at) {
+                    reader& one = *all.emplace_back(std::make_unique<reader>(at));
+                    one.on_end = [](reader& self) {
+                        self.at->respond(200, "a/b",
+                                         std::to_string(std::hash<std::string>()(self.body)));
+                    };
+                    at.want_body();
+                },
+                sizes);
+            http::client web(owner);
+            client_response got =
+                co_await web.request(request_to(url_of(here, "/"), method::post, large));
+            CHECK(got.body == std::to_string(std::hash<std::string>()(large)));
+            CHECK(web.stats().idle == 1);
 
-        // A server that refuses and closes, and one that refuses and reads no more.
-        site small(owner, [](http::exchange& at) { at.respond(200, "a/b", ""); });
-        got = co_await web.request(request_to(url_of(small, "/"), method::post, large));
-        CHECK(got.status == 413);
-        raw_host& silent = hosts.raw([](raw_client& peer, int) -> task<void> {
-            co_await peer.hear_to("\r\n\r\n");
-            co_await peer.say(sized_answer("go away", "", "403 Forbidden"));
-            co_await sleep_for(std::chrono::hours(1));
-        });
-        got = co_await web.request(request_to(silent.url, method::put, pattern(30'000'000)));
-        CHECK(got.status == 403);
-        CHECK(got.body == "go away");
-        // A server that says 200 early gets all of the body nevertheless.
-        raw_host& early = hosts.raw([](raw_client& peer, int) -> task<void> {
-            co_await peer.hear_to("\r\n\r\n");
-            co_await peer.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n");
-            std::size_t bytes = std::exchange(peer.unread, {}).size();
-            while (bytes < 5'000'000) {
-                const bool more = co_await peer.receive();
-                if (!more) {
-                    co_return;
+            // A server that refuses and closes, and one that refuses and reads no more.
+            site small(owner, [](http::exchange& at) { at.respond(200, "a/b", ""); });
+            got = co_await web.request(request_to(url_of(small, "/"), method::post, large));
+            CHECK(got.status == 413);
+            raw_host& silent = hosts.raw([](raw_client& peer, int) -> task<void> {
+                co_await peer.hear_to("\r\n\r\n");
+                co_await peer.say(sized_answer("go away", "", "403 Forbidden"));
+                co_await sleep_for(std::chrono::hours(1));
+            });
+            got = co_await web.request(request_to(silent.url, method::put, pattern(30'000'000)));
+            CHECK(got.status == 403);
+            CHECK(got.body == "go away");
+            // A server that says 200 early gets all of the body nevertheless.
+            raw_host& early = hosts.raw([](raw_client& peer, int) -> task<void> {
+                co_await peer.hear_to("\r\n\r\n");
+                co_await peer.say(
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n");
+                std::size_t bytes = std::exchange(peer.unread, {}).size();
+                while (bytes < 5'000'000) {
+                    const bool more = co_await peer.receive();
+                    if (!more) {
+                        co_return;
+                    }
+                    bytes += std::exchange(peer.unread, {}).size();
                 }
-                bytes += std::exchange(peer.unread, {}).size();
-            }
-            co_await peer.say("4\r\n all\r\n0\r\n\r\n");
-        });
-        got = co_await web.request(request_to(early.url, method::put, large));
-        CHECK(got.body == "ok all");
-        CHECK(web.stats().idle == 2);  // that of `here` and that of `early`
-    }, 4);
+                co_await peer.say("4\r\n all\r\n0\r\n\r\n");
+            });
+            got = co_await web.request(request_to(early.url, method::put, large));
+            CHECK(got.body == "ok all");
+            CHECK(web.stats().idle == 2);  // that of `here` and that of `early`
+        },
+        4);
 }

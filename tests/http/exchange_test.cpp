@@ -14,7 +14,9 @@ namespace {
 // Everything but the date, which changes.
 std::string without_date(std::string text) {
     const std::size_t at = text.find("Date: ");
-    return at == std::string::npos ? text : text.erase(at, sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1);
+    return at == std::string::npos
+               ? text
+               : text.erase(at, sizeof "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" - 1);
 }
 
 using readers = std::vector<std::unique_ptr<reader>>;
@@ -28,7 +30,8 @@ reader& take_in(readers& all, http::exchange& at) {
 TEST_CASE("an answer at once has status, date, type, length and body") {
     tell([](loop& owner) -> task<void> {
         site here(owner, [](http::exchange& at) { at.respond(200, "text/plain", "Hello"); });
-        const std::string text = co_await here.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        const std::string text =
+            co_await here.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         CHECK(text.find("\r\nDate: ") != std::string::npos);
         CHECK(without_date(text) ==
               "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
@@ -102,8 +105,7 @@ TEST_CASE("a header that may not be sent makes the answer a 500 and splits nothi
                 failures.push_back(at.start_response(101, {}, body_framing::none()));
                 at.respond(200, "a/b", "");
             } else {
-                failures.push_back(
-                    at.respond(200, std::span(&lists[path.at(1) - '0'], 1), "body"));
+                failures.push_back(at.respond(200, std::span(&lists[path.at(1) - '0'], 1), "body"));
             }
         });
         raw_client peer = co_await here.visit();
@@ -190,7 +192,8 @@ TEST_CASE("a streamed answer is chunked, sized, or ends with the connection") {
         CHECK(last.complete);
         CHECK(last.body == "helloworld");
         CHECK(!peer.code);
-        const std::string old = co_await here.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        const std::string old =
+            co_await here.ask("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
         CHECK(old.ends_with("Connection: close\r\n\r\nhelloworld"));
     });
 }
@@ -363,7 +366,8 @@ TEST_CASE("an early answer to Expect closes, because the body may come or not") 
             at.respond(417, "a/b", "no");
         });
         raw_client peer = co_await here.visit();
-        co_await peer.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n");
+        co_await peer.say(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n");
         const answer got = co_await peer.hear();
         CHECK(got.status == 417);
         CHECK(got.headers.value("Connection") == "close");
@@ -399,89 +403,99 @@ TEST_CASE("what follows an early answer gets no second one, however broken it is
 }
 
 TEST_CASE("a paused body makes the peer wait, and all of it comes in the end") {
-    tell([](loop& owner) -> task<void> {
-        http::limits sizes;
-        sizes.body_bytes_max = 100'000'000;
-        sizes.body_idle_timeout = std::chrono::milliseconds(300);
-        readers all;
-        site here(owner, [&](http::exchange& at) {
-            reader& one = take_in(all, at);
-            one.on_piece = [](reader& self) {
-                if (self.body.size() > 50'000) {
-                    self.at->pause_body();
-                }
-            };
-            one.on_end = [](reader& self) { self.at->respond(200, "a/b", "thanks"); };
-            at.want_body();
-        }, sizes);
-        raw_client peer = co_await here.visit();
-        const std::string large = pattern(12'000'000);
-        bool sent = false;
-        co_await scoped([&](scope& both) -> task<void> {
-            both.spawn([](raw_client& from, const std::string& what, bool& done) -> task<void> {
-                co_await from.say(post_text("/", what));
-                done = true;
-            }(peer, large, sent));
-            co_await until([&] { return !all.empty() && all[0]->body.size() > 50'000; });
-            co_await sleep_for(std::chrono::milliseconds(600));  // longer than a body may pause
-            CHECK(!sent);
-            CHECK(all[0]->body.size() < 1'000'000);
-            CHECK(all[0]->aborts == 0);
-            all[0]->on_piece = {};
-            all[0]->at->resume_body();
-            const answer got = co_await peer.hear();
-            CHECK(got.body == "thanks");
-        });
-        CHECK(sent);
-        CHECK(all[0]->ends == 1);
-        CHECK(all[0]->body == large);
-    }, 4);
+    tell(
+        [](loop& owner) -> task<void> {
+            http::limits sizes;
+            sizes.body_bytes_max = 100'000'000;
+            sizes.body_idle_timeout = std::chrono::milliseconds(300);
+            readers all;
+            site here(
+                owner,
+                [&](http::exchange& at) {
+                    reader& one = take_in(all, at);
+                    one.on_piece = [](reader& self) {
+                        if (self.body.size() > 50'000) {
+                            self.at->pause_body();
+                        }
+                    };
+                    one.on_end = [](reader& self) { self.at->respond(200, "a/b", "thanks"); };
+                    at.want_body();
+                },
+                sizes);
+            raw_client peer = co_await here.visit();
+            const std::string large = pattern(12'000'000);
+            bool sent = false;
+            co_await scoped([&](scope& both) -> task<void> {
+                both.spawn([](raw_client& from, const std::string& what, bool& done) -> task<void> {
+                    co_await from.say(post_text("/", what));
+                    done = true;
+                }(peer, large, sent));
+                co_await until([&] { return !all.empty() && all[0]->body.size() > 50'000; });
+                co_await sleep_for(std::chrono::milliseconds(600));  // longer than a body may pause
+                CHECK(!sent);
+                CHECK(all[0]->body.size() < 1'000'000);
+                CHECK(all[0]->aborts == 0);
+                all[0]->on_piece = {};
+                all[0]->at->resume_body();
+                const answer got = co_await peer.hear();
+                CHECK(got.body == "thanks");
+            });
+            CHECK(sent);
+            CHECK(all[0]->ends == 1);
+            CHECK(all[0]->body == large);
+        },
+        4);
 }
 
 TEST_CASE("a writer is told when to stop and when to go on") {
-    tell([](loop& owner) -> task<void> {
-        http::limits sizes;
-        sizes.output_bytes_max = 100'000;
-        readers all;
-        std::size_t written = 0;
-        constexpr std::size_t whole = 20'000'000;
-        const std::string text = pattern(1000);
-        const auto fill = [&](reader& self) {
-            while (written < whole && self.at->writable()) {
-                CHECK(self.at->write(text));
-                written += text.size();
+    tell(
+        [](loop& owner) -> task<void> {
+            http::limits sizes;
+            sizes.output_bytes_max = 100'000;
+            readers all;
+            std::size_t written = 0;
+            constexpr std::size_t whole = 20'000'000;
+            const std::string text = pattern(1000);
+            const auto fill = [&](reader& self) {
+                while (written < whole && self.at->writable()) {
+                    CHECK(self.at->write(text));
+                    written += text.size();
+                }
+                if (written == whole) {
+                    self.at->finish();
+                }
+            };
+            site here(
+                owner,
+                [&](http::exchange& at) {
+                    if (at.request().path == "/next") {
+                        CHECK(written == whole);
+                        at.respond(200, "a/b", "next");
+                        return;
+                    }
+                    reader& one = take_in(all, at);
+                    one.on_room = fill;
+                    at.start_response(200, {}, body_framing::sized(whole));
+                    fill(one);
+                },
+                sizes);
+            raw_client peer = co_await here.visit();
+            co_await peer.say(get_text("/") + get_text("/next"));
+            co_await sleep_for(std::chrono::milliseconds(100));
+            CHECK(written < whole);
+            const answer got = co_await peer.hear();
+            CHECK(got.body.size() == whole);
+            bool same = true;
+            for (std::size_t at = 0; at < whole && same; at += text.size()) {
+                same = std::string_view(got.body).substr(at, text.size()) == text;
             }
-            if (written == whole) {
-                self.at->finish();
-            }
-        };
-        site here(owner, [&](http::exchange& at) {
-            if (at.request().path == "/next") {
-                CHECK(written == whole);
-                at.respond(200, "a/b", "next");
-                return;
-            }
-            reader& one = take_in(all, at);
-            one.on_room = fill;
-            at.start_response(200, {}, body_framing::sized(whole));
-            fill(one);
-        }, sizes);
-        raw_client peer = co_await here.visit();
-        co_await peer.say(get_text("/") + get_text("/next"));
-        co_await sleep_for(std::chrono::milliseconds(100));
-        CHECK(written < whole);
-        const answer got = co_await peer.hear();
-        CHECK(got.body.size() == whole);
-        bool same = true;
-        for (std::size_t at = 0; at < whole && same; at += text.size()) {
-            same = std::string_view(got.body).substr(at, text.size()) == text;
-        }
-        CHECK(same);
-        CHECK(all[0]->writables > 0);
-        CHECK(all[0]->aborts == 0);
-        const answer next = co_await peer.hear();
-        CHECK(next.body == "next");
-    }, 3);
+            CHECK(same);
+            CHECK(all[0]->writables > 0);
+            CHECK(all[0]->aborts == 0);
+            const answer next = co_await peer.hear();
+            CHECK(next.body == "next");
+        },
+        3);
 }
 
 TEST_CASE("a handler that gives no answer is a 500, one that leaves a stream open a reset") {

@@ -93,71 +93,80 @@ TEST_CASE("answers are never reordered, however late some come") {
 }
 
 TEST_CASE("a request in every possible pair of segments is the same request") {
-    tell([](loop& owner) -> task<void> {
-        site here(owner, echo_path);
-        raw_client peer = co_await here.visit();
-        const std::string text = get_text("/0", "Some: header\r\n") + get_text("/1");
-        for (std::size_t cut = 1; cut < text.size(); ++cut) {
-            co_await peer.say(text.substr(0, cut));
-            co_await yield_now();
-            co_await peer.say(text.substr(cut));
-            co_await expect_numbers(peer, 2);
-        }
-    }, 3);
+    tell(
+        [](loop& owner) -> task<void> {
+            site here(owner, echo_path);
+            raw_client peer = co_await here.visit();
+            const std::string text = get_text("/0", "Some: header\r\n") + get_text("/1");
+            for (std::size_t cut = 1; cut < text.size(); ++cut) {
+                co_await peer.say(text.substr(0, cut));
+                co_await yield_now();
+                co_await peer.say(text.substr(cut));
+                co_await expect_numbers(peer, 2);
+            }
+        },
+        3);
 }
 
 TEST_CASE("what is no acceptable request gets its status, then an orderly end") {
-    tell([](loop& owner) -> task<void> {
-        http::limits sizes;
-        sizes.body_bytes_max = 1000;
-        int handled = 0;
-        site here(owner, [&](http::exchange& at) {
-            ++handled;
-            echo_path(at);
-        }, sizes);
-        const std::string host = "Host: a\r\n";
-        const std::string many(120, 'h');
-        std::string fields;
-        for (int count = 0; count < 101; ++count) {
-            fields += "A" + std::to_string(count) + ": b\r\n";
-        }
-        const std::pair<std::string, int> table[] = {
-            {"rubbish\r\n\r\n", 501},
-            {"\r\n\r\n\r\n\r\n\r\n\r\n", 400},
-            {"GET / HTTP/1.1\r\n\r\n", 400},
-            {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
-            {"GET / HTTP/1.1\r\n" + host + "Bad Name: x\r\n\r\n", 400},
-            {"GET / HTTP/1.1\r\n" + host + "A: b\nC: d\r\n\r\n", 400},
-            {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
-            {"POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", 400},
-            {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
-            {"BREW / HTTP/1.1\r\n" + host + "\r\n", 501},
-            {"CONNECT a:1 HTTP/1.1\r\n" + host + "\r\n", 501},
-            {"GET / HTTP/3.0\r\n" + host + "\r\n", 505},
-            {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
-            {"GET /" + std::string(9000, 'u') + " HTTP/1.1\r\n" + host + "\r\n", 414},
-            {"GET / HTTP/1.1\r\n" + host + "A: " + std::string(40'000, 'v') + "\r\n\r\n", 431},
-            {"GET / HTTP/1.1\r\n" + host + fields + "\r\n", 431},
-            {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1001\r\n\r\n", 413},
-            {"\x16\x03\x01\x02", 400},  // TLS at the wrong door
-        };
-        for (const auto& [text, status] : table) {
-            CAPTURE(text.substr(0, 60));
-            handled = 0;
-            raw_client peer = co_await here.visit();
-            co_await peer.say(get_text("/good") + text);
-            const answer good = co_await peer.hear();
-            CHECK(good.body == "/good");
-            CHECK(handled == 1);
-            const answer bad = co_await peer.hear();
-            CHECK(bad.status == status);
-            CHECK(bad.headers.value("Connection") == "close");
-            CHECK(bad.body.size() > 10);
-            CHECK(co_await peer.rest() == "");
-            CHECK(!peer.code);
-        }
-        CHECK(here.web->stats().refused == std::size(table));
-    }, 4);
+    tell(
+        [](loop& owner) -> task<void> {
+            http::limits sizes;
+            sizes.body_bytes_max = 1000;
+            int handled = 0;
+            site here(
+                owner,
+                [&](http::exchange& at) {
+                    ++handled;
+                    echo_path(at);
+                },
+                sizes);
+            const std::string host = "Host: a\r\n";
+            const std::string many(120, 'h');
+            std::string fields;
+            for (int count = 0; count < 101; ++count) {
+                fields += "A" + std::to_string(count) + ": b\r\n";
+            }
+            const std::pair<std::string, int> table[] = {
+                {"rubbish\r\n\r\n", 501},
+                {"\r\n\r\n\r\n\r\n\r\n\r\n", 400},
+                {"GET / HTTP/1.1\r\n\r\n", 400},
+                {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+                {"GET / HTTP/1.1\r\n" + host + "Bad Name: x\r\n\r\n", 400},
+                {"GET / HTTP/1.1\r\n" + host + "A: b\nC: d\r\n\r\n", 400},
+                {"POST / HTTP/1.1\r\n" + host +
+                     "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                 400},
+                {"POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", 400},
+                {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n", 501},
+                {"BREW / HTTP/1.1\r\n" + host + "\r\n", 501},
+                {"CONNECT a:1 HTTP/1.1\r\n" + host + "\r\n", 501},
+                {"GET / HTTP/3.0\r\n" + host + "\r\n", 505},
+                {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
+                {"GET /" + std::string(9000, 'u') + " HTTP/1.1\r\n" + host + "\r\n", 414},
+                {"GET / HTTP/1.1\r\n" + host + "A: " + std::string(40'000, 'v') + "\r\n\r\n", 431},
+                {"GET / HTTP/1.1\r\n" + host + fields + "\r\n", 431},
+                {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1001\r\n\r\n", 413},
+                {"\x16\x03\x01\x02", 400},  // TLS at the wrong door
+            };
+            for (const auto& [text, status] : table) {
+                CAPTURE(text.substr(0, 60));
+                handled = 0;
+                raw_client peer = co_await here.visit();
+                co_await peer.say(get_text("/good") + text);
+                const answer good = co_await peer.hear();
+                CHECK(good.body == "/good");
+                CHECK(handled == 1);
+                const answer bad = co_await peer.hear();
+                CHECK(bad.status == status);
+                CHECK(bad.headers.value("Connection") == "close");
+                CHECK(bad.body.size() > 10);
+                CHECK(co_await peer.rest() == "");
+                CHECK(!peer.code);
+            }
+            CHECK(here.web->stats().refused == std::size(table));
+        },
+        4);
 }
 
 TEST_CASE("a chunked body beyond the limit ends in a 413, told to its reader") {
@@ -165,10 +174,13 @@ TEST_CASE("a chunked body beyond the limit ends in a 413, told to its reader") {
         http::limits sizes;
         sizes.body_bytes_max = 1000;
         readers all;
-        site here(owner, [&](http::exchange& at) {
-            take_in(all, at);
-            at.want_body();
-        }, sizes);
+        site here(
+            owner,
+            [&](http::exchange& at) {
+                take_in(all, at);
+                at.want_body();
+            },
+            sizes);
         raw_client peer = co_await here.visit();
         co_await peer.say("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
         for (int chunks = 0; chunks < 30; ++chunks) {
@@ -185,19 +197,21 @@ TEST_CASE("a chunked body beyond the limit ends in a 413, told to its reader") {
 }
 
 TEST_CASE("a refusal arrives although the peer goes on sending") {
-    tell([](loop& owner) -> task<void> {
-        site here(owner, echo_path);
-        raw_client peer = co_await here.visit();
-        co_await peer.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
-        for (int piece = 0; piece < 40; ++piece) {
-            co_await peer.say(std::string(100'000, 'x'));
-        }
-        CHECK(!peer.code);
-        const answer got = co_await peer.hear();
-        CHECK(got.status == 413);
-        CHECK(co_await peer.rest() == "");
-        CHECK(!peer.code);
-    }, 3);
+    tell(
+        [](loop& owner) -> task<void> {
+            site here(owner, echo_path);
+            raw_client peer = co_await here.visit();
+            co_await peer.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+            for (int piece = 0; piece < 40; ++piece) {
+                co_await peer.say(std::string(100'000, 'x'));
+            }
+            CHECK(!peer.code);
+            const answer got = co_await peer.hear();
+            CHECK(got.status == 413);
+            CHECK(co_await peer.rest() == "");
+            CHECK(!peer.code);
+        },
+        3);
 }
 
 TEST_CASE("one who never stops sending is cut off at last") {
@@ -233,7 +247,8 @@ TEST_CASE("a head that does not come in time is a 408, also a byte at a time") {
 
         const instant begun = owner.read_clock();
         raw_client slow = co_await here.visit();
-        co_await drip(slow, get_text("/", "A: " + std::string(1000, 'a') + "\r\n"), milliseconds(2));
+        co_await drip(slow, get_text("/", "A: " + std::string(1000, 'a') + "\r\n"),
+                      milliseconds(2));
         got = co_await slow.hear();
         CHECK((got.status == 408 || slow.code));
         CHECK(owner.read_clock() - begun >= 100'000'000);
@@ -254,99 +269,111 @@ TEST_CASE("a head that does not come in time is a 408, also a byte at a time") {
 }
 
 TEST_CASE("a body that stops coming is a 408, one that keeps coming is not") {
-    tell([](loop& owner) -> task<void> {
-        http::limits sizes;
-        sizes.body_idle_timeout = milliseconds(400);
-        readers all;
-        site here(owner, [&](http::exchange& at) {
-            if (at.request().path == "/early") {
-                at.respond(200, "a/b", "early");
-                return;
+    tell(
+        [](loop& owner) -> task<void> {
+            http::limits sizes;
+            sizes.body_idle_timeout = milliseconds(400);
+            readers all;
+            site here(
+                owner,
+                [&](http::exchange& at) {
+                    if (at.request().path == "/early") {
+                        at.respond(200, "a/b", "early");
+                        return;
+                    }
+                    reader& one = take_in(all, at);
+                    one.on_end = [](reader& self) { self.at->respond(200, "a/b", self.body); };
+                    if (at.request().path == "/stream") {
+                        at.start_response(200, {}, http::body_framing::chunked());
+                    }
+                    at.want_body();
+                },
+                sizes);
+            const std::string head = " HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
+            raw_client slow = co_await here.visit();
+            co_await slow.say("POST /" + head);
+            for (const char* piece : {"slow", "and", "ok"}) {
+                co_await sleep_for(milliseconds(200));
+                co_await slow.say(piece);
             }
-            reader& one = take_in(all, at);
-            one.on_end = [](reader& self) { self.at->respond(200, "a/b", self.body); };
-            if (at.request().path == "/stream") {
-                at.start_response(200, {}, http::body_framing::chunked());
-            }
-            at.want_body();
-        }, sizes);
-        const std::string head = " HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
-        raw_client slow = co_await here.visit();
-        co_await slow.say("POST /" + head);
-        for (const char* piece : {"slow", "and", "ok"}) {
-            co_await sleep_for(milliseconds(200));
-            co_await slow.say(piece);
-        }
-        answer got = co_await slow.hear();
-        CHECK(got.body == "slowandok");
+            answer got = co_await slow.hear();
+            CHECK(got.body == "slowandok");
 
-        raw_client stalled = co_await here.visit();
-        co_await stalled.say("POST /" + head + "stall");
-        got = co_await stalled.hear();
-        CHECK(got.status == 408);
-        CHECK(all.back()->aborts == 1);
-        CHECK(all.back()->why == errc::timed_out);
+            raw_client stalled = co_await here.visit();
+            co_await stalled.say("POST /" + head + "stall");
+            got = co_await stalled.hear();
+            CHECK(got.status == 408);
+            CHECK(all.back()->aborts == 1);
+            CHECK(all.back()->why == errc::timed_out);
 
-        raw_client early = co_await here.visit();
-        co_await early.say("POST /early" + head + "stall");
-        got = co_await early.hear();
-        CHECK(got.body == "early");
-        CHECK(co_await early.rest() == "");
+            raw_client early = co_await here.visit();
+            co_await early.say("POST /early" + head + "stall");
+            got = co_await early.hear();
+            CHECK(got.body == "early");
+            CHECK(co_await early.rest() == "");
 
-        raw_client streaming = co_await here.visit();
-        co_await streaming.say("POST /stream" + head + "stall");
-        got = co_await streaming.hear();
-        CHECK(!got.complete);
-        CHECK(streaming.code == std::errc::connection_reset);
-        CHECK(all.back()->aborts == 1);
-    }, 4);
+            raw_client streaming = co_await here.visit();
+            co_await streaming.say("POST /stream" + head + "stall");
+            got = co_await streaming.hear();
+            CHECK(!got.complete);
+            CHECK(streaming.code == std::errc::connection_reset);
+            CHECK(all.back()->aborts == 1);
+        },
+        4);
 }
 
 TEST_CASE("a peer that takes no byte of an answer is cut off, a slow one is not") {
-    tell([](loop& owner) -> task<void> {
-        http::limits sizes;
-        sizes.write_stall_timeout = milliseconds(300);
-        const std::string large(8'000'000, 'w');
-        readers all;
-        site here(owner, [&](http::exchange& at) {
-            if (at.request().path == "/late") {
-                reader& one = take_in(all, at);
-                one.on_room = [](reader& self) { self.at->write(std::string(100'000, 'x')); };
-            } else {
-                at.respond(200, "a/b", large);
-            }
-        }, sizes);
-        raw_client stalled = co_await here.visit();
-        co_await stalled.say(get_text("/"));
-        co_await until([&] { return here.web->stats().timeouts == 1; });
-        CHECK(here.web->stats().open == 0);
-        const answer cut = co_await stalled.hear();
-        CHECK(!cut.complete);
+    tell(
+        [](loop& owner) -> task<void> {
+            http::limits sizes;
+            sizes.write_stall_timeout = milliseconds(300);
+            const std::string large(8'000'000, 'w');
+            readers all;
+            site here(
+                owner,
+                [&](http::exchange& at) {
+                    if (at.request().path == "/late") {
+                        reader& one = take_in(all, at);
+                        one.on_room = [](reader& self) {
+                            self.at->write(std::string(100'000, 'x'));
+                        };
+                    } else {
+                        at.respond(200, "a/b", large);
+                    }
+                },
+                sizes);
+            raw_client stalled = co_await here.visit();
+            co_await stalled.say(get_text("/"));
+            co_await until([&] { return here.web->stats().timeouts == 1; });
+            CHECK(here.web->stats().open == 0);
+            const answer cut = co_await stalled.hear();
+            CHECK(!cut.complete);
 
-        // Streamed from outside of any event of the connection.
-        raw_client late = co_await here.visit();
-        co_await late.say(get_text("/late"));
-        co_await until([&] { return !all.empty(); });
-        all[0]->at->start_response(200, {}, http::body_framing::chunked());
-        for (int piece = 0; piece < 100 && all[0]->at->writable(); ++piece) {
-            all[0]->at->write(large);
-        }
-        co_await until([&] { return all[0]->aborts == 1; });
-        CHECK(all[0]->why == errc::timed_out);
-
-        raw_client slow = co_await here.visit();
-        co_await slow.say(get_text("/"));
-        for (std::size_t bytes = 0, wanted = 0; bytes < large.size() && !slow.ended;) {
-            wanted += 1'000'000;
-            co_await sleep_for(milliseconds(100));
-            while (bytes < std::min(wanted, large.size()) && !slow.ended) {
-                co_await slow.receive();
-                bytes += std::exchange(slow.unread, {}).size();
+            // Streamed from outside of any event of the connection.
+            raw_client late = co_await here.visit();
+            co_await late.say(get_text("/late"));
+            co_await until([&] { return !all.empty(); });
+            all[0]->at->start_response(200, {}, http::body_framing::chunked());
+            for (int piece = 0; piece < 100 && all[0]->at->writable(); ++piece) {
+                all[0]->at->write(large);
             }
-        }
-        CHECK(!slow.ended);
-        CHECK(here.web->stats().timeouts >= 2);
-    }, 2);
+            co_await until([&] { return all[0]->aborts == 1; });
+            CHECK(all[0]->why == errc::timed_out);
+
+            raw_client slow = co_await here.visit();
+            co_await slow.say(get_text("/"));
+            for (std::size_t bytes = 0, wanted = 0; bytes < large.size() && !slow.ended;) {
+                wanted += 1'000'000;
+                co_await sleep_for(milliseconds(100));
+                while (bytes < std::min(wanted, large.size()) && !slow.ended) {
+                    co_await slow.receive();
+                    bytes += std::exchange(slow.unread, {}).size();
+                }
+            }
+            CHECK(!slow.ended);
+            CHECK(here.web->stats().timeouts >= 2);
+        },
+        2);
 }
 
 TEST_CASE("an idle connection is closed in time, and not before") {
@@ -436,33 +463,38 @@ TEST_CASE("connections beyond the limit are closed with the server, or by a drai
 }
 
 TEST_CASE("a peer that only asks and never reads stops being served") {
-    tell([](loop& owner) -> task<void> {
-        http::limits sizes;
-        sizes.output_bytes_max = 100'000;
-        sizes.requests_per_connection_max = ~0U;
-        const std::string large(50'000, 'l');
-        int handled = 0;
-        site here(owner, [&](http::exchange& at) {
-            ++handled;
-            at.respond(200, "a/b", large);
-        }, sizes);
-        raw_client peer = co_await here.visit();
-        constexpr int asked = 600;
-        co_await scoped([&](scope& both) -> task<void> {
-            std::string text;
-            for (int number = 0; number < asked; ++number) {
-                text += get_text("/", "Padding: " + std::string(1000, 'p') + "\r\n");
-            }
-            both.spawn(peer.say(text));
-            co_await sleep_for(milliseconds(150));
-            CHECK(handled < asked);
-            for (int number = 0; number < asked; ++number) {
-                const answer got = co_await peer.hear();
-                CHECK(got.body.size() == large.size());
-            }
-        });
-        CHECK(handled == asked);
-    }, 2);
+    tell(
+        [](loop& owner) -> task<void> {
+            http::limits sizes;
+            sizes.output_bytes_max = 100'000;
+            sizes.requests_per_connection_max = ~0U;
+            const std::string large(50'000, 'l');
+            int handled = 0;
+            site here(
+                owner,
+                [&](http::exchange& at) {
+                    ++handled;
+                    at.respond(200, "a/b", large);
+                },
+                sizes);
+            raw_client peer = co_await here.visit();
+            constexpr int asked = 600;
+            co_await scoped([&](scope& both) -> task<void> {
+                std::string text;
+                for (int number = 0; number < asked; ++number) {
+                    text += get_text("/", "Padding: " + std::string(1000, 'p') + "\r\n");
+                }
+                both.spawn(peer.say(text));
+                co_await sleep_for(milliseconds(150));
+                CHECK(handled < asked);
+                for (int number = 0; number < asked; ++number) {
+                    const answer got = co_await peer.hear();
+                    CHECK(got.body.size() == large.size());
+                }
+            });
+            CHECK(handled == asked);
+        },
+        2);
 }
 
 TEST_CASE("a drain closes the idle, lets the busy finish, and says when all have gone") {
@@ -529,55 +561,64 @@ TEST_CASE("a drain closes the idle, lets the busy finish, and says when all have
 }
 
 TEST_CASE("a drain closes also a connection whose answer is still on its way") {
-    tell([](loop& owner) -> task<void> {
-        const std::string large(6'000'000, 'd');
-        site here(owner, [&](http::exchange& at) { at.respond(200, "a/b", large); });
-        raw_client peer = co_await here.visit();
-        co_await peer.say(get_text("/"));
-        co_await until([&] { return here.web->stats().requests == 1; });
-        here.web->drain();
-        const answer got = co_await peer.hear();
-        CHECK(got.body.size() == large.size());
-        CHECK(co_await peer.rest() == "");
-        CHECK(!peer.code);
-        peer.stream.close();
-        co_await until([&] { return here.web->idle(); });
-    }, 3);
+    tell(
+        [](loop& owner) -> task<void> {
+            const std::string large(6'000'000, 'd');
+            site here(owner, [&](http::exchange& at) { at.respond(200, "a/b", large); });
+            raw_client peer = co_await here.visit();
+            co_await peer.say(get_text("/"));
+            co_await until([&] { return here.web->stats().requests == 1; });
+            here.web->drain();
+            const answer got = co_await peer.hear();
+            CHECK(got.body.size() == large.size());
+            CHECK(co_await peer.rest() == "");
+            CHECK(!peer.code);
+            peer.stream.close();
+            co_await until([&] { return here.web->idle(); });
+        },
+        3);
 }
 
 TEST_CASE("a server may be destroyed while requests run") {
-    tell([](loop& owner) -> task<void> {
-        readers all;
-        const std::string large(6'000'000, 'd');
-        site here(owner, [&](http::exchange& at) {
-            if (at.request().path == "/large") {
-                at.respond(200, "a/b", large);
-            } else {
-                take_in(all, at);
-                at.want_body();
+    tell(
+        [](loop& owner) -> task<void> {
+            readers all;
+            const std::string large(6'000'000, 'd');
+            site here(owner, [&](http::exchange& at) {
+                if (at.request().path == "/large") {
+                    at.respond(200, "a/b", large);
+                } else {
+                    take_in(all, at);
+                    at.want_body();
+                }
+            });
+            std::vector<raw_client> peers;
+            const std::string requests[] = {
+                get_text("/"),
+                post_text("/", "body"),
+                get_text("/large"),
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nha",
+                "GET / HT",
+                "rubbish\r\n\r\n",
+                ""};
+            for (const std::string& text : requests) {
+                peers.push_back(co_await here.visit());
+                co_await peers.back().say(text);
             }
-        });
-        std::vector<raw_client> peers;
-        const std::string requests[] = {get_text("/"), post_text("/", "body"), get_text("/large"),
-                                        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nha",
-                                        "GET / HT", "rubbish\r\n\r\n", ""};
-        for (const std::string& text : requests) {
-            peers.push_back(co_await here.visit());
-            co_await peers.back().say(text);
-        }
-        co_await until([&] { return all.size() == 3; });
-        co_await pass_time();
-        CHECK(here.web->stats().open == std::size(requests));
-        here.web.reset();
-        for (const auto& each : all) {
-            CHECK(each->aborts == 1);
-            CHECK(each->why == errc::closed);
-        }
-        for (raw_client& peer : peers) {
-            co_await peer.rest();
-            CHECK(peer.ended);
-        }
-    }, 4);
+            co_await until([&] { return all.size() == 3; });
+            co_await pass_time();
+            CHECK(here.web->stats().open == std::size(requests));
+            here.web.reset();
+            for (const auto& each : all) {
+                CHECK(each->aborts == 1);
+                CHECK(each->why == errc::closed);
+            }
+            for (raw_client& peer : peers) {
+                co_await peer.rest();
+                CHECK(peer.ended);
+            }
+        },
+        4);
 }
 
 TEST_CASE("a listener of one exchange may abort another when both time out") {
@@ -602,11 +643,14 @@ TEST_CASE("a listener of one exchange may abort another when both time out") {
         both[0].other = &both[1];
         both[1].other = &both[0];
         int next = 0;
-        site here(owner, [&](http::exchange& at) {
-            both[next].at = &at;
-            at.take(both[next++]);
-            at.want_body();
-        }, sizes);
+        site here(
+            owner,
+            [&](http::exchange& at) {
+                both[next].at = &at;
+                at.take(both[next++]);
+                at.want_body();
+            },
+            sizes);
         raw_client first = co_await here.visit();
         raw_client second = co_await here.visit();
         co_await first.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
@@ -641,21 +685,23 @@ TEST_CASE("a server listens on several addresses, and says which one it cannot h
 }
 
 TEST_CASE("a thousand connections at once are served") {
-    tell([](loop& owner) -> task<void> {
-        site here(owner, echo_path);
-        std::vector<raw_client> peers;
-        for (int number = 0; number < 1000; ++number) {
-            peers.push_back(co_await here.visit());
-            co_await peers.back().say(numbered(3));
-        }
-        for (raw_client& peer : peers) {
-            co_await expect_numbers(peer, 3);
-        }
-        CHECK(here.web->stats().open == 1000);
-        CHECK(here.web->stats().requests == 3000);
-        for (raw_client& peer : peers) {
-            peer.stream.close();
-        }
-        co_await until([&] { return here.web->idle(); });
-    }, 1);
+    tell(
+        [](loop& owner) -> task<void> {
+            site here(owner, echo_path);
+            std::vector<raw_client> peers;
+            for (int number = 0; number < 1000; ++number) {
+                peers.push_back(co_await here.visit());
+                co_await peers.back().say(numbered(3));
+            }
+            for (raw_client& peer : peers) {
+                co_await expect_numbers(peer, 3);
+            }
+            CHECK(here.web->stats().open == 1000);
+            CHECK(here.web->stats().requests == 3000);
+            for (raw_client& peer : peers) {
+                peer.stream.close();
+            }
+            co_await until([&] { return here.web->idle(); });
+        },
+        1);
 }

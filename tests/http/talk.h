@@ -115,7 +115,9 @@ public:
     }
 
 private:
-    void on_informational(const http::response_head& head) override { informational += std::to_string(head.status) + " "; }
+    void on_informational(const http::response_head& head) override {
+        informational += std::to_string(head.status) + " ";
+    }
     void on_head(const http::response_head& head) override {
         heard_.status = head.status;
         heard_.headers.assign(head.headers);
@@ -204,12 +206,14 @@ private:
 };
 
 inline std::string get_text(std::string_view target, std::string_view more = {}) {
-    return "GET " + std::string(target) + " HTTP/1.1\r\nHost: here\r\n" + std::string(more) + "\r\n";
+    return "GET " + std::string(target) + " HTTP/1.1\r\nHost: here\r\n" + std::string(more) +
+           "\r\n";
 }
 
 inline std::string post_text(std::string_view target, std::string_view body) {
-    return "POST " + std::string(target) + " HTTP/1.1\r\nHost: here\r\nContent-Length: " +
-           std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+    return "POST " + std::string(target) +
+           " HTTP/1.1\r\nHost: here\r\nContent-Length: " + std::to_string(body.size()) +
+           "\r\n\r\n" + std::string(body);
 }
 
 }  // namespace ringlet::test

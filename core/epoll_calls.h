@@ -1,0 +1,67 @@
+// The system calls that the epoll driver makes for an operation, none of which blocks: each gives a
+// completion's result, a count or -errno, -EAGAIN (for a connect -EINPROGRESS) meaning that the
+// descriptor has to become ready first. Loop thread only.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "core/operation.h"
+
+namespace ringlet::detail {
+
+inline void set_nonblocking(int fd) noexcept {
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags >= 0 && (flags & O_NONBLOCK) == 0) {
+        ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    }
+}
+
+// A system call's result as a completion's, after as many tries as signals demanded.
+template <class Call>
+std::int32_t outcome(Call call) noexcept {
+    for (;;) {
+        const auto value = call();
+        if (value >= 0) {
+            return static_cast<std::int32_t>(value);
+        }
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+}
+
+inline std::int32_t try_write(operation& op) noexcept {
+    constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    const int fd = driver_access::fd(op);
+    if (driver_access::code(op) == opcode::send) {
+        return outcome([&] {
+            return ::send(fd, driver_access::memory(op), driver_access::length(op), flags);
+        });
+    }
+    const auto* message = static_cast<const msghdr*>(driver_access::memory(op));
+    return outcome([&] { return ::sendmsg(fd, message, flags); });
+}
+
+// Begins to connect; -EINPROGRESS means: wait for EPOLLOUT.
+inline std::int32_t begin_connect(operation& op) noexcept {
+    const int fd = driver_access::fd(op);
+    set_nonblocking(fd);
+    const auto* address = static_cast<const sockaddr*>(driver_access::memory(op));
+    if (::connect(fd, address, static_cast<socklen_t>(driver_access::length(op))) == 0) {
+        return 0;
+    }
+    return errno == EINTR ? -EINPROGRESS : -errno;
+}
+
+inline std::int32_t end_connect(int fd) noexcept {
+    int error_number = 0;
+    socklen_t length = sizeof error_number;
+    const int status = ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error_number, &length);
+    return status < 0 ? -errno : -error_number;
+}
+
+}  // namespace ringlet::detail
