@@ -76,8 +76,8 @@ int uring_driver::set_up() noexcept {
     if ((ring_.features & feature_no_iowait) != 0) {
         enter_flags_ = enter_no_iowait;
     }
-    // The index array never changes: entry i is always slot i.
-    for (unsigned i = 0; i < ring_.sq.ring_entries; ++i) {
+    // The index array never changes: entry i is always slot i. Newer rings have none.
+    for (unsigned i = 0; ring_.sq.array != nullptr && i < ring_.sq.ring_entries; ++i) {
         ring_.sq.array[i] = i;
     }
     status = buffers_[0].set_up(ring_, 0, small_buffers, small_buffer_bytes);
@@ -114,6 +114,7 @@ io_uring_sqe* uring_driver::entry() noexcept {
     }
     io_uring_sqe* const sqe = &ring_.sq.sqes[ring_.sq.sqe_tail & *ring_.sq.kring_mask];
     ++ring_.sq.sqe_tail;
+    *sqe = {};  // not every liburing's prep functions clear what an earlier use left
     return sqe;
 }
 

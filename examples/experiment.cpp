@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
-#include <ranges>
+#include <numeric>
 #include <semaphore>
 #include <string>
 #include <thread>
@@ -98,7 +98,9 @@ task<measured> measure(loop& events, std::string prefix, std::size_t count, std:
                                .bytes = answer.body.size(),
                                .error = {}};
     };
-    co_await fan_out(std::views::iota(std::size_t{0}, count), limit, one, keep);
+    std::vector<std::size_t> names(count);
+    std::iota(names.begin(), names.end(), std::size_t{0});
+    co_await fan_out(names, limit, one, keep);
     what.seconds = seconds(events.read_clock());
     co_return what;
 }

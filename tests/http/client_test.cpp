@@ -2,8 +2,6 @@
 
 #include <zlib.h>
 
-#include <algorithm>
-
 #include "http/serve.h"
 #include "tests/http/hosts.h"
 
@@ -45,6 +43,46 @@ std::string packed(std::string_view text, int window_bits) {
     out.resize(stream.total_out);
     deflateEnd(&stream);
     return out;
+}
+
+// An answer that is no good, with the limits of the case below, and what must be said of it.
+struct broken_answer {
+    speech said;
+    phase at;
+    std::error_code code;
+    const char* cause;  // a part of it
+};
+
+std::vector<broken_answer> broken_answers() {
+    const std::string ok = "HTTP/1.1 200 OK\r\n";
+    const std::string nine = ok + "Content-Length: 9\r\n\r\n";
+    const std::string chunked = ok + "Transfer-Encoding: chunked\r\n\r\n";
+    const std::string large(3000, 'l');
+    const std::string bomb = packed(std::string(20'000'000, 'b'), 15 + 16).substr(0, 2900);
+    const auto bad = std::make_error_code(std::errc::bad_message);
+    const auto cut = make_error_code(errc::end_of_stream);
+    const auto over = make_error_code(errc::limit_exceeded);
+    const auto reset = system_code(ECONNRESET);
+    return {
+        {{"", 'c'}, phase::head, cut, "the server closed the connection without an answer"},
+        {{ok + "Conte", 'c'}, phase::head, cut, "head"},
+        {{nine + "half", 'c'}, phase::body, cut, "body"},
+        {{chunked + "9\r\nhalf", 'c'}, phase::body, cut, "body"},
+        {{nine + "half", 'r'}, phase::body, reset, "reset"},
+        {{chunked + "zz\r\n"}, phase::body, bad, "chunk"},
+        {{"SSH-2.0-OpenSSH_9.2\r\n"}, phase::head, bad, "status line"},
+        {{"HTTP/2.0 200 OK\r\n\r\n"}, phase::head, bad, "supported"},
+        {{ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n"}, phase::head, bad, "Length"},
+        {{ok + "Bad Header: 1\r\n\r\n"}, phase::head, bad, "header"},
+        {{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"},
+         phase::head,
+         bad,
+         "protocol"},
+        {{ok + "A: " + std::string(100'000, 'h')}, phase::head, bad, "header"},
+        {{sized_answer(large)}, phase::body, bad, "large"},
+        {{ok + "\r\n" + large}, phase::body, bad, "large"},
+        {{sized_answer(bomb, "Content-Encoding: gzip\r\n")}, phase::body, over, "large"},
+    };
 }
 
 client_request request_to(std::string url, method what, std::string body = {}) {
@@ -186,59 +224,7 @@ TEST_CASE("gzip and deflate are undone, the rest is refused or passed on as it i
 TEST_CASE("what is cut, broken or too large is an error that says so") {
     tell_with_hosts(
         [](loop& owner, street& hosts) -> task<void> {
-            const std::string bomb = packed(std::string(20'000'000, 'b'), 15 + 16);
-            const std::string large(3000, 'l');
-            struct expectation {
-                speech said;
-                phase at;
-                std::error_code code;
-                const char* cause;
-            };
-            const std::error_code bad = std::make_error_code(std::errc::bad_message);
-            const std::error_code cut = make_error_code(errc::end_of_stream);
-            const std::error_code reset(ECONNRESET, std::system_category());
-            const expectation table[] = {
-                {{"", 'c'}, phase::head, cut, "the server closed the connection without an answer"},
-                {{"HTTP/1.1 200 OK\r\nConte", 'c'}, phase::head, cut, "head"},
-                {{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 'c'},
-                 phase::body,
-                 cut,
-                 "body"},
-                {{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", 'c'},
-                 phase::body,
-                 cut,
-                 "body"},
-                {{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 'r'},
-                 phase::body,
-                 reset,
-                 "reset"},
-                {{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"},
-                 phase::body,
-                 bad,
-                 "chunk"},
-                {{"SSH-2.0-OpenSSH_9.2\r\n"}, phase::head, bad, ""},
-                {{"HTTP/2.0 200 OK\r\n\r\n"}, phase::head, bad, "supported"},
-                {{"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"},
-                 phase::head,
-                 bad,
-                 "Content-Length"},
-                {{"HTTP/1.1 200 OK\r\nBad Header: 1\r\n\r\n"}, phase::head, bad, "header"},
-                {{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"},
-                 phase::head,
-                 bad,
-                 ""},
-                {{"HTTP/1.1 200 OK\r\nA: " + std::string(100'000, 'h')},
-                 phase::head,
-                 bad,
-                 "header"},
-                {{sized_answer(large)}, phase::body, bad, "large"},
-                {{"HTTP/1.1 200 OK\r\n\r\n" + large}, phase::body, bad, "large"},
-                {{sized_answer(bomb.substr(0, 2900), "Content-Encoding: gzip\r\n")},
-                 phase::body,
-                 make_error_code(errc::limit_exceeded),
-                 "large"},
-            };
-            for (const expectation& each : table) {
+            for (const broken_answer& each : broken_answers()) {
                 CAPTURE(each.said.text.substr(0, 60));
                 client_options options;
                 options.sizes.body_bytes_max = 2990;
@@ -251,14 +237,8 @@ TEST_CASE("what is cut, broken or too large is an error that says so") {
                 CHECK(told.code == each.code);
                 CHECK(told.text ==
                       host.url + "/a?b: " + std::string(phase_text(each.at)) + ": " + told.cause);
-                std::string lower = told.cause;
-                std::transform(lower.begin(), lower.end(), lower.begin(),
-                               [](unsigned char c) { return std::tolower(c); });
-                std::string wanted = each.cause;
-                std::transform(wanted.begin(), wanted.end(), wanted.begin(),
-                               [](unsigned char c) { return std::tolower(c); });
                 CAPTURE(told.cause);
-                CHECK(lower.find(wanted) != std::string::npos);
+                CHECK(told.cause.find(each.cause) != std::string::npos);
                 CHECK(web.stats().idle == 0);
             }
         },
