@@ -557,7 +557,7 @@ TEST_CASE("an exchange may be aborted anywhere, and then tells nothing more") {
             CHECK(all.size() == (where == 0 ? 0 : 1));
             for (const auto& each : all) {
                 CHECK(each->aborts == 0);
-                CHECK(each->pieces <= 1);
+                CHECK((each->pieces == 1 || where != 2));
             }
             CHECK(here.web->stats().open == 0);
         }
