@@ -124,6 +124,19 @@ TEST_CASE("timers ring at or after their deadline, in order, and not when cancel
     CHECK(on.stats().timers_expired == 3);
 }
 
+TEST_CASE("a deadline at either end of time rings at once or stays pending") {
+    loop on;
+    alarm_clock earliest;
+    alarm_clock latest;
+    on.start_timer(latest, INT64_MAX);
+    on.start_timer(earliest, INT64_MIN);
+    CHECK(run_until(on, [&] { return earliest.rung == 1; }));
+    on.run_once(false);
+    CHECK(latest.rung == 0);
+    CHECK(on.stats().timers_pending == 1);
+    on.cancel_timer(latest);
+}
+
 TEST_CASE("stop ends run at the end of the turn, also when it came first") {
     loop on;
     int turns = 0;
