@@ -38,7 +38,9 @@ loop::loop(const loop_options& options) : driver_(make_driver(options.driver)) {
 }
 
 loop::~loop() {
-    if (!forked()) {
+    if (forked()) {
+        static_cast<void>(helpers_.release());  // its threads are the parent's: none to join here
+    } else {
         helpers_.reset();
         drain_active();
     }

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/helper_pool.h"
 #include "tests/support/probe.h"
 
 using namespace ringlet;
@@ -275,6 +276,30 @@ TEST_CASE("a child process is told that the loop is its parent's, and can leave 
     CHECK(run_until(*on, [&] { return receiving.bytes == "still here"; }));
     on->cancel(receiving);
     CHECK(receiving.run());
+}
+
+TEST_CASE("a child process can leave a loop whose helper threads stayed with the parent") {
+    struct counted : helper_job {
+        counted()
+            : helper_job([](helper_job&) noexcept {},
+                         [](work& item) noexcept { static_cast<counted&>(item).done = true; }) {}
+        bool done = false;
+    };
+    auto on = std::make_unique<loop>();
+    counted job;
+    on->helpers().submit(job);
+    REQUIRE(run_until(*on, [&] { return job.done; }));
+    std::cout.flush();
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ::alarm(10);
+        on.reset();
+        ::_exit(0);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
 }
 
 TEST_CASE("a signal in the middle of a wait ends nothing") {
