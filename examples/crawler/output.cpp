@@ -36,8 +36,8 @@ std::string fixed(double value, int digits, const char* unit) {
 
 }  // namespace
 
-output::output(const program_options& options, instant start)
-    : options_(options), start_(start), words_(stdout) {
+output::output(const program_options& options, loop& clock)
+    : options_(options), words_(stdout) {
     if (options.output == "-") {
         rows_ = stdout;
         words_ = stderr;
@@ -48,6 +48,7 @@ output::output(const program_options& options, instant start)
         report_ = open_for_writing(options.report);
     }
     terminal_ = !options.quiet && ::isatty(STDERR_FILENO) == 1;
+    start_ = clock.read_clock();
 }
 
 output::~output() {
