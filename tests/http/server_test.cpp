@@ -150,7 +150,8 @@ TEST_CASE("what is no acceptable request gets its status, then an orderly end") 
                 {"\x16\x03\x01\x02", 400},  // TLS at the wrong door
             };
             for (const auto& [text, status] : table) {
-                CAPTURE(text.substr(0, 60));
+                const std::string start = text.substr(0, 60);
+                CAPTURE(start);
                 handled = 0;
                 raw_client peer = co_await here.visit();
                 co_await peer.say(get_text("/good") + text);
