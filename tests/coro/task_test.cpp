@@ -106,7 +106,7 @@ task<counted> value_then_failure() {
 }
 
 constexpr long children = 20'000'000;
-// Unlike a row of children, a chain that unwinds uses the stack: the sanitizers up to a KiB a level.
+// Unlike a row of children, a chain that unwinds uses the stack: up to a KiB a level here.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int chain_depth = 2'000;
 #else
