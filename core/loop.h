@@ -15,6 +15,7 @@
 
 #include "core/driver.h"
 #include "core/inbox.h"
+#include "core/live_link.h"
 #include "core/operation.h"
 #include "core/stats.h"
 #include "core/timer_heap.h"
@@ -83,6 +84,8 @@ public:
 
     ringlet::driver& driver() noexcept { return *driver_; }
     helper_pool& helpers();
+    // Head of the list in which the jobs of this loop stand (coro/job.h).
+    live_link& jobs() noexcept { return jobs_; }
     loop_stats stats() const noexcept;
     // True in a child process made by fork() after this loop was.
     bool forked() const noexcept;
@@ -111,6 +114,7 @@ private:
     bool skip_sleep_ = false;
     unsigned fork_generation_;
     loop* previous_;
+    live_link jobs_;
     std::unique_ptr<helper_pool> helpers_;
 };
 

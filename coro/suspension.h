@@ -18,6 +18,7 @@ namespace ringlet {
 //   void enlist()           put this into the list it waits in; may throw, then nothing was done
 //   void delist() noexcept  take it out again (it was not woken yet)
 //   T await_resume()        starts with `check_cancelled()`
+//   void describe_wait(wait_description&) const    what it is, for dump_tasks
 template <class Derived>
 class suspension : public waiter, private work {
 public:
@@ -41,6 +42,15 @@ public:
         }
         return true;
     }
+
+    void describe(wait_description& into) const override {
+        if (state_ == state::woken) {
+            into.kind = "ready";
+        } else {
+            static_cast<const Derived*>(this)->describe_wait(into);
+        }
+    }
+    void describe_wait(wait_description&) const {}
 
     // Resumes the coroutine from the ready queue. Requires: no longer in any list, not woken yet.
     void wake_up() noexcept {
@@ -91,6 +101,9 @@ private:
     bool cancelled_ = false;
 };
 
+// By opcode and descriptor.
+void describe_operation(const operation& op, wait_description& into);
+
 // Waits for the final completion of one single-shot operation. Resumed in the dispatch step of the
 // turn in which it completes. A derived class prepares the operation before it is awaited.
 class operation_wait : public operation, public waiter {
@@ -114,6 +127,8 @@ public:
         loop_.start(*this);
         return true;
     }
+
+    void describe(wait_description& into) const override { describe_operation(*this, into); }
 
     // The kernel's result: >= 0, or -errno.
     int await_resume() const noexcept { return result_; }
@@ -147,6 +162,10 @@ public:
     void enlist() { owner_loop().start_timer(*this, deadline_); }
     void delist() noexcept { owner_loop().cancel_timer(*this); }
     void await_resume() const { check_cancelled(); }
+    void describe_wait(wait_description& into) const {
+        into.kind = "sleep";
+        into.until = deadline_;
+    }
 
 private:
     static void expire(timer& item) noexcept { static_cast<sleep_until&>(item).wake_up(); }
