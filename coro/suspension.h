@@ -92,11 +92,12 @@ private:
 };
 
 // Waits for the final completion of one single-shot operation. Resumed in the dispatch step of the
-// turn in which it completes. A derived class prepares the operation before it is awaited.
-class operation_wait : public operation, public waiter {
+// turn in which it completes. Whoever makes it prepares the operation before it is awaited.
+template <class Operation>
+class basic_operation_wait : public Operation, public waiter {
 public:
-    explicit operation_wait(ringlet::loop& owner) noexcept
-        : operation(&operation_wait::complete), loop_(owner) {}
+    explicit basic_operation_wait(ringlet::loop& owner) noexcept
+        : Operation(&basic_operation_wait::complete), loop_(owner) {}
 
     bool await_ready() const noexcept { return false; }
 
@@ -122,7 +123,7 @@ private:
     void cancel_wait() noexcept final { loop_.cancel(*this); }
 
     static void complete(operation& op, const completion& what) noexcept {
-        auto& self = static_cast<operation_wait&>(op);
+        auto& self = static_cast<basic_operation_wait&>(op);
         self.result_ = what.result;
         if (self.job_ != nullptr) {
             self.job_->set_waiting(nullptr);
@@ -135,6 +136,8 @@ private:
     job* job_ = nullptr;
     int result_ = 0;
 };
+
+using operation_wait = basic_operation_wait<operation>;
 
 // co_await sleep_until(loop.now() + ...): resumed in the timer step at or after `deadline`.
 // Cancelled: throws `cancelled`.
