@@ -1,5 +1,6 @@
 #include "core/helper_pool.h"
 
+#include <algorithm>
 #include <csignal>
 
 #include "core/loop.h"
@@ -63,6 +64,17 @@ void helper_pool::submit(helper_job& job) {
         outstanding_.fetch_add(1, std::memory_order_relaxed);
     }
     ready_.notify_one();
+}
+
+bool helper_pool::withdraw(helper_job& job) noexcept {
+    const std::lock_guard lock(mutex_);
+    const auto at = std::find(jobs_.begin(), jobs_.end(), &job);
+    if (at == jobs_.end()) {
+        return false;
+    }
+    jobs_.erase(at);
+    outstanding_.fetch_sub(1, std::memory_order_relaxed);
+    return true;
 }
 
 void helper_pool::serve() noexcept {

@@ -23,6 +23,7 @@
 
 namespace ringlet {
 
+class file_operation;
 class helper_pool;
 
 struct loop_options {
@@ -94,16 +95,26 @@ public:
     static loop* current() noexcept;
 
 private:
+    friend class file_operation;
+
     void run_ready() noexcept;
     void run_timers() noexcept;
     void run_flushes() noexcept;
     void wait(bool may_block) noexcept;
     void dispatch() noexcept;
     void drain_active() noexcept;
+    void run_always_work() noexcept;
+    bool runs_on_helper(const operation& op) const noexcept {
+        return is_for_files(op.code_) && !driver_->handles(op.code_);
+    }
+    void start_on_helper(file_operation& op) noexcept;
+    void end_on_helper(operation& op, int result) noexcept;
+    void finish(operation& op, const completion& what) noexcept;
 
     std::unique_ptr<ringlet::driver> driver_;
     work_queue ready_;
     work_queue flush_;
+    operation_queue helped_;  // ended on a helper thread, to be dispatched
     timer_heap timers_;
     inbox inbox_;
     instant now_ = 0;

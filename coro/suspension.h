@@ -101,15 +101,16 @@ private:
     bool cancelled_ = false;
 };
 
-// By opcode and descriptor.
-void describe_operation(const operation& op, wait_description& into);
+// By opcode, with descriptor and path where it has one.
+void describe_operation(loop& owner, const operation& op, wait_description& into);
 
 // Waits for the final completion of one single-shot operation. Resumed in the dispatch step of the
-// turn in which it completes. A derived class prepares the operation before it is awaited.
-class operation_wait : public operation, public waiter {
+// turn in which it completes. Whoever makes it prepares the operation before it is awaited.
+template <class Operation>
+class basic_operation_wait : public Operation, public waiter {
 public:
-    explicit operation_wait(ringlet::loop& owner) noexcept
-        : operation(&operation_wait::complete), loop_(owner) {}
+    explicit basic_operation_wait(ringlet::loop& owner) noexcept
+        : Operation(&basic_operation_wait::complete), loop_(owner) {}
 
     bool await_ready() const noexcept { return false; }
 
@@ -128,7 +129,9 @@ public:
         return true;
     }
 
-    void describe(wait_description& into) const override { describe_operation(*this, into); }
+    void describe(wait_description& into) const override {
+        describe_operation(loop_, *this, into);
+    }
 
     // The kernel's result: >= 0, or -errno.
     int await_resume() const noexcept { return result_; }
@@ -137,7 +140,7 @@ private:
     void cancel_wait() noexcept final { loop_.cancel(*this); }
 
     static void complete(operation& op, const completion& what) noexcept {
-        auto& self = static_cast<operation_wait&>(op);
+        auto& self = static_cast<basic_operation_wait&>(op);
         self.result_ = what.result;
         if (self.job_ != nullptr) {
             self.job_->set_waiting(nullptr);
@@ -150,6 +153,8 @@ private:
     job* job_ = nullptr;
     int result_ = 0;
 };
+
+using operation_wait = basic_operation_wait<operation>;
 
 // co_await sleep_until(loop.now() + ...): resumed in the timer step at or after `deadline`.
 // Cancelled: throws `cancelled`.
