@@ -38,6 +38,9 @@ public:
     virtual const char* name() const noexcept = 0;
     virtual instant now() noexcept;
 
+    // Whether operations of this kind may be started here. Those for files may be beyond a driver;
+    // the loop then makes their calls on a helper thread.
+    virtual bool handles(opcode code) const noexcept { return !is_for_files(code); }
     // Takes the operation over. Never runs a handler. Whatever goes wrong is a completion.
     virtual void start(operation& op) noexcept = 0;
     // Asks for an early end of an active operation. The final completion still comes.
@@ -81,6 +84,8 @@ public:
     virtual void reset_on_close(int fd) noexcept;
     // Requires: no operation on `fd` is active.
     virtual void close(int fd) noexcept;
+    // `fd` goes on living without the loop. Requires: the same.
+    virtual void release(int) noexcept {}
 };
 
 // How to make a loop's driver.

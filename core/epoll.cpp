@@ -32,6 +32,7 @@ using detail::begin_connect;
 using detail::end_connect;
 using detail::outcome;
 using detail::set_nonblocking;
+using detail::try_transfer;
 using detail::try_write;
 
 constexpr int events_max = 256;        // per wait
@@ -60,7 +61,8 @@ std::uint32_t interest(const operation& op) noexcept {
     switch (access::code(op)) {
         case opcode::connect:
         case opcode::send:
-        case opcode::send_message: return EPOLLOUT;
+        case opcode::send_message:
+        case opcode::write: return EPOLLOUT;
         case opcode::poll:
             // EPOLLERR is always reported; named, it keeps the mask of a poll for nothing else
             // from being zero.
@@ -99,6 +101,7 @@ public:
     void add_stats(loop_stats& stats) const noexcept override;
     result<int> open_socket(int family, int type, int protocol) noexcept override;
     void close(int fd) noexcept override;
+    void release(int fd) noexcept override;
 
 private:
     void complete(operation& op, std::int32_t result) noexcept;
@@ -110,6 +113,7 @@ private:
     void revisit_all() noexcept;
     void forget(int fd) noexcept;
     bool writer_waits(int fd) const noexcept;
+    void let_go(int fd) noexcept;
     int collect(nanoseconds timeout) noexcept;
 
     bool serve(epoll_event& event, operation*& op, completion& what) noexcept;
@@ -194,8 +198,9 @@ void epoll_driver::start(operation& op) noexcept {
         }
         case opcode::send:
         case opcode::send_message:
+        case opcode::write:
             if (!writer_waits(fd)) {
-                const std::int32_t result = try_write(op);
+                const std::int32_t result = try_write(op, false);
                 if (result != -EAGAIN) {
                     access::bits(op) = completed;
                     access::result(op) = result;
@@ -232,9 +237,11 @@ void epoll_driver::enqueue(operation& op) noexcept {
         }
     }
     if (status == -EPERM) {
-        // Not pollable: a regular file, which is always ready, or no socket at all.
+        // Not pollable, and so always ready: a regular file, /dev/null. No socket, in any case.
+        const bool transfers = access::code(op) == opcode::read || access::code(op) == opcode::write;
         return complete(op, is_poll ? static_cast<int>(interest(op) & (EPOLLIN | EPOLLOUT))
-                                    : -ENOTSOCK);
+                            : transfers ? try_transfer(op, access::length(op), true)
+                                        : -ENOTSOCK);
     }
     if (status != 0) {
         return complete(op, status);
@@ -487,7 +494,13 @@ std::int32_t epoll_driver::perform(operation& op, lent_buffer& buffer) noexcept 
             return outcome([&] {
                 return ::recv(fd, access::memory(op), access::length(op), MSG_DONTWAIT);
             });
-        default: return try_write(op);
+        case opcode::receive_message:
+            return outcome([&] {
+                return ::recvmsg(fd, static_cast<msghdr*>(access::memory(op)),
+                                 MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+            });
+        case opcode::read: return try_transfer(op, access::length(op), true);
+        default: return try_write(op, true);
     }
 }
 
@@ -547,6 +560,13 @@ result<int> epoll_driver::open_socket(int family, int type, int protocol) noexce
 }
 
 void epoll_driver::close(int fd) noexcept {
+    let_go(fd);
+    ::close(fd);
+}
+
+void epoll_driver::release(int fd) noexcept { let_go(fd); }
+
+void epoll_driver::let_go(int fd) noexcept {
     if (fd >= 0 && static_cast<std::size_t>(fd) < table_.size()) {
         descriptor& at = table_[static_cast<std::size_t>(fd)];
         RINGLET_REQUIRE(at.operations.empty(),
@@ -558,7 +578,6 @@ void epoll_driver::close(int fd) noexcept {
         }
         forget(fd);
     }
-    ::close(fd);
 }
 
 }  // namespace

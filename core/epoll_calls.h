@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "core/operation.h"
+#include "core/plain_calls.h"
 
 namespace ringlet::detail {
 
@@ -20,23 +21,13 @@ inline void set_nonblocking(int fd) noexcept {
     }
 }
 
-// A system call's result as a completion's, after as many tries as signals demanded.
-template <class Call>
-std::int32_t outcome(Call call) noexcept {
-    for (;;) {
-        const auto value = call();
-        if (value >= 0) {
-            return static_cast<std::int32_t>(value);
-        }
-        if (errno != EINTR) {
-            return -errno;
-        }
-    }
-}
-
-inline std::int32_t try_write(operation& op) noexcept {
+// `ready`: the descriptor has just been reported to be.
+inline std::int32_t try_write(operation& op, bool ready) noexcept {
     constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
     const int fd = driver_access::fd(op);
+    if (driver_access::code(op) == opcode::write) {
+        return try_transfer(op, driver_access::length(op), ready);
+    }
     if (driver_access::code(op) == opcode::send) {
         return outcome([&] {
             return ::send(fd, driver_access::memory(op), driver_access::length(op), flags);

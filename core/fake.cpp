@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/plain_calls.h"
+
 namespace ringlet {
 namespace detail {
 namespace {
@@ -25,7 +27,17 @@ constexpr std::uint64_t nanoseconds_per_turn_max = 20'000;
 constexpr std::uint8_t queued = 0;     // waits on its descriptor
 constexpr std::uint8_t losing = 1;     // cancelled, but may still bring something before it ends
 constexpr std::uint8_t decided = 2;    // in endings_ or reports_
-constexpr std::uint8_t real_poll = 3;  // in real_polls_
+constexpr std::uint8_t real = 3;       // in real_
+
+bool is_transfer(const operation& op) noexcept {
+    return access::code(op) == opcode::read || access::code(op) == opcode::write;
+}
+
+short wanted_events(const operation& op) noexcept {
+    return access::code(op) == opcode::poll    ? static_cast<short>(access::length(op))
+           : access::code(op) == opcode::write ? POLLOUT
+                                               : POLLIN;
+}
 
 std::error_code to_code(int status) noexcept {
     return status < 0 ? system_code(status) : std::error_code();
@@ -84,7 +96,8 @@ operation_queue& fake_driver::queue_of(operation& op) {
     switch (access::code(op)) {
         case opcode::connect:
         case opcode::send:
-        case opcode::send_message: return at.writers;
+        case opcode::send_message:
+        case opcode::write: return at.writers;
         case opcode::poll: return at.polls;
         default: return at.readers;
     }
@@ -115,19 +128,19 @@ void fake_driver::start(operation& op) noexcept {
     if (::fcntl(fd, F_GETFD) < 0) {
         return end_later(op, -EBADF, 0);
     }
-    if (access::code(op) != opcode::poll) {
+    if (access::code(op) != opcode::poll && !is_transfer(op)) {
         return end_later(op, -ENOTSOCK, 0);  // the fake driver has its own sockets
     }
-    access::bits(op) = real_poll;
-    real_polls_.push_back(&op);
+    access::bits(op) = real;
+    real_.push_back(&op);
 }
 
 void fake_driver::cancel(operation& op) noexcept {
     const bool late = random_.chance(faults_.late_cancel);
     const unsigned turns = late ? static_cast<unsigned>(random_.below(turns_put_off_max)) : 0;
     switch (access::bits(op)) {
-        case real_poll:
-            std::erase(real_polls_, &op);
+        case real:
+            std::erase(real_, &op);
             return end_later(op, -ECANCELED, turns);
         case queued: {
             operation_queue& queue = queue_of(op);
@@ -144,8 +157,8 @@ void fake_driver::cancel(operation& op) noexcept {
 }
 
 void fake_driver::cancel_all() noexcept {
-    while (!real_polls_.empty()) {
-        cancel(*real_polls_.back());
+    while (!real_.empty()) {
+        cancel(*real_.back());
     }
     for (waiters& at : waiters_) {
         for (operation_queue* queue : {&at.readers, &at.writers, &at.polls}) {
@@ -169,7 +182,7 @@ void fake_driver::wait(nanoseconds timeout) noexcept {
     for (;;) {
         begin_turn();
         step();
-        if (!real_polls_.empty()) {
+        if (!real_.empty()) {
             poll_real(nanoseconds::zero());
         }
         if (woken_.load(std::memory_order_acquire)) {
@@ -182,7 +195,7 @@ void fake_driver::wait(nanoseconds timeout) noexcept {
         if (more_to_come_) {
             continue;
         }
-        if (deadline == INT64_MAX || wake_expected_ || !real_polls_.empty()) {
+        if (deadline == INT64_MAX || wake_expected_ || !real_.empty()) {
             return block(deadline == INT64_MAX ? wait_forever : nanoseconds(deadline - now_));
         }
         now_ = deadline;
@@ -292,9 +305,11 @@ std::int32_t fake_driver::perform(operation& op, lent_buffer& buffer) {
                                    static_cast<socklen_t>(length));
         case opcode::receive: return receive(fd, buffer);
         case opcode::receive_into:
+        case opcode::read:
             return kernel_.receive(fd, static_cast<std::byte*>(access::memory(op)),
                                    shorten(length));
-        case opcode::send: return kernel_.send(fd, bytes, shorten(length));
+        case opcode::send:
+        case opcode::write: return kernel_.send(fd, bytes, shorten(length));
         case opcode::send_message:
             return send_message(fd, *static_cast<const msghdr*>(access::memory(op)));
         default: return -EINVAL;
@@ -366,8 +381,8 @@ void fake_driver::block(nanoseconds timeout) {
 void fake_driver::poll_real(nanoseconds timeout) {
     poll_set_.clear();
     poll_set_.push_back({wake_fd_, POLLIN, 0});
-    for (operation* op : real_polls_) {
-        poll_set_.push_back({access::fd(*op), static_cast<short>(access::length(*op)), 0});
+    for (operation* op : real_) {
+        poll_set_.push_back({access::fd(*op), wanted_events(*op), 0});
     }
     timespec limit{};
     if (timeout != wait_forever) {
@@ -389,14 +404,31 @@ void fake_driver::poll_real(nanoseconds timeout) {
         if (events == 0) {
             continue;
         }
-        operation& op = *real_polls_[i - 1];
-        const bool closed = (events & POLLNVAL) != 0;
-        const bool more = access::multishot(op) && !closed;
-        emit(op, closed ? -EBADF : events, more);
-        if (!more) {
-            real_polls_.erase(real_polls_.begin() + static_cast<std::ptrdiff_t>(i - 1));
+        if (serve_real(*real_[i - 1], events)) {
+            real_.erase(real_.begin() + static_cast<std::ptrdiff_t>(i - 1));
         }
     }
+}
+
+// True when that ended the operation.
+bool fake_driver::serve_real(operation& op, std::uint16_t events) {
+    if ((events & POLLNVAL) != 0) {
+        emit(op, -EBADF, false);
+        return true;
+    }
+    if (!is_transfer(op)) {
+        emit(op, events, access::multishot(op));
+        return !access::multishot(op);
+    }
+    if (random_.chance(faults_.delay)) {
+        return false;
+    }
+    const std::int32_t result = try_transfer(op, shorten(access::length(op)), true);
+    if (result == -EAGAIN) {
+        return false;
+    }
+    emit(op, result, false);
+    return true;
 }
 
 void fake_driver::wake() noexcept {

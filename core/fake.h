@@ -5,7 +5,8 @@
 //
 // Time passes in `wait` only. When nothing can happen by itself, `wait` jumps to its timeout at
 // once; but it waits for real while a real descriptor is polled, while another thread is expected
-// to wake it, or without a timeout. Real descriptors can be polled, and nothing else.
+// to wake it, or without a timeout. Real descriptors can be polled, read and written (pipes), and
+// nothing else; files are left to helper threads.
 //
 // Each lent buffer is an allocation of exactly the bytes received, freed when given back, so that
 // AddressSanitizer sees whoever reads past it or keeps it.
@@ -106,6 +107,7 @@ private:
     std::int32_t send_message(int fd, const msghdr& message);
     std::size_t shorten(std::size_t bytes) noexcept;
     void poll_real(nanoseconds timeout);
+    bool serve_real(operation& op, std::uint16_t events);
     void block(nanoseconds timeout);
 
     fake_random random_;
@@ -115,7 +117,7 @@ private:
     std::int32_t turn_ = 0;
     bool more_to_come_ = false;  // something was put off that could have happened
     std::deque<waiters> waiters_;  // by descriptor - first_descriptor; grows while it is walked
-    std::vector<operation*> real_polls_;
+    std::vector<operation*> real_;  // waiting on real descriptors
     std::vector<ending> endings_;
     std::vector<report> reports_;  // completions; those before reported_ were handed out
     std::size_t reported_ = 0;

@@ -15,7 +15,8 @@ namespace ringlet {
 
 class loop;
 
-// Owned by the asker and alive until `done` ran. It cannot be cancelled: a blocking call cannot.
+// Owned by the asker and alive until `done` ran or it was withdrawn. A blocking call that has begun
+// cannot be cancelled.
 class helper_job : public work {
 public:
     // `blocking` runs on a helper thread, `done` afterwards on the loop's.
@@ -39,6 +40,8 @@ public:
 
     // Loop thread. Throws std::system_error when no thread at all can be started.
     void submit(helper_job& job);
+    // Takes back a job that no thread has begun: true, and neither of its functions runs.
+    bool withdraw(helper_job& job) noexcept;
     // Jobs submitted whose `done` has not been posted yet.
     unsigned outstanding() const noexcept { return outstanding_.load(std::memory_order_acquire); }
 

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <mutex>
 
-#include "core/helper_pool.h"
+#include "core/file_operation.h"
 
 namespace ringlet {
 namespace {
@@ -44,16 +44,12 @@ loop::~loop() {
         helpers_.reset();
         drain_active();
     }
-    inbox_.drain(ready_);
-    while (work* item = ready_.pop()) {
-        if (item->always_) {
-            item->run_(*item);
-        }
-    }
+    run_always_work();
     while (flush_.pop() != nullptr) {
     }
     while (timers_.pop_due(INT64_MAX) != nullptr) {
     }
+    jobs_.clear();
     if (current_loop == this) {
         current_loop = previous_;
     }
@@ -91,6 +87,9 @@ void loop::start(operation& op) noexcept {
     RINGLET_REQUIRE(!op.active(), "an active operation was started again");
     op.state_ = operation::state::active;
     ++operations_live_;
+    if (runs_on_helper(op)) [[unlikely]] {
+        return start_on_helper(static_cast<file_operation&>(op));
+    }
     driver_->start(op);
 }
 
@@ -99,7 +98,29 @@ void loop::cancel(operation& op) noexcept {
         return;
     }
     op.state_ = operation::state::cancelling;
-    driver_->cancel(op);
+    if (!runs_on_helper(op)) [[likely]] {
+        return driver_->cancel(op);
+    }
+    // A call that has begun goes on to its end.
+    if (helpers_ && helpers_->withdraw(static_cast<file_operation&>(op).job_)) {
+        end_on_helper(op, -ECANCELED);
+    }
+}
+
+void loop::start_on_helper(file_operation& op) noexcept {
+    op.job_.owner = this;
+    try {
+        helpers().submit(op.job_);
+    } catch (const std::system_error& failure) {
+        end_on_helper(op, -failure.code().value());
+    } catch (const std::bad_alloc&) {
+        end_on_helper(op, -ENOMEM);
+    }
+}
+
+void loop::end_on_helper(operation& op, int result) noexcept {
+    op.driver_result_ = result;
+    helped_.push(op);
 }
 
 void loop::forget(work& item) noexcept {
@@ -182,7 +203,8 @@ void loop::wait(bool may_block) noexcept {
         // Asked before the inbox is: what has been posted by now is then seen there.
         driver_->expect_wake(helpers_->outstanding() > 0);
     }
-    const bool idle = ready_.empty() && flush_.empty() && timeout > nanoseconds::zero();
+    const bool idle = ready_.empty() && flush_.empty() && helped_.empty() &&
+                      timeout > nanoseconds::zero();
     if (!may_block || !idle || !inbox_.begin_sleep()) {
         if (driver_->has_work()) {
             driver_->wait(nanoseconds::zero());
@@ -205,17 +227,36 @@ void loop::dispatch() noexcept {
     operation* op = nullptr;
     completion what;
     while (driver_->next(op, what)) {
-        ++stats_.completions;
-        if (!what.more) {
-            op->state_ = operation::state::idle;
-            --operations_live_;
+        finish(*op, what);
+    }
+    // Only what is there now: a handler may start the next one, which may fail at once.
+    operation_queue ended = std::exchange(helped_, {});
+    while ((op = ended.pop()) != nullptr) {
+        finish(*op, {op->driver_result_, false, {}});
+    }
+}
+
+void loop::finish(operation& op, const completion& what) noexcept {
+    ++stats_.completions;
+    if (!what.more) {
+        op.state_ = operation::state::idle;
+        --operations_live_;
+    }
+    op.on_complete_(op, what);
+}
+
+void loop::run_always_work() noexcept {
+    inbox_.drain(ready_);
+    while (work* item = ready_.pop()) {
+        if (item->always_) {
+            item->run_(*item);
         }
-        op->on_complete_(*op, what);
     }
 }
 
 void loop::drain_active() noexcept {
     loop* const outer = std::exchange(current_loop, this);
+    run_always_work();  // what helper threads have done ends here
     while (operations_live_ > 0) {
         // Asked again and again: an operation that is just being run may miss one cancel.
         driver_->cancel_all();

@@ -15,6 +15,7 @@
 
 #include "core/driver.h"
 #include "core/inbox.h"
+#include "core/live_link.h"
 #include "core/operation.h"
 #include "core/stats.h"
 #include "core/timer_heap.h"
@@ -22,6 +23,7 @@
 
 namespace ringlet {
 
+class file_operation;
 class helper_pool;
 
 struct loop_options {
@@ -83,6 +85,8 @@ public:
 
     ringlet::driver& driver() noexcept { return *driver_; }
     helper_pool& helpers();
+    // Head of the list in which the jobs of this loop stand (coro/job.h).
+    live_link& jobs() noexcept { return jobs_; }
     loop_stats stats() const noexcept;
     // True in a child process made by fork() after this loop was.
     bool forked() const noexcept;
@@ -91,16 +95,26 @@ public:
     static loop* current() noexcept;
 
 private:
+    friend class file_operation;
+
     void run_ready() noexcept;
     void run_timers() noexcept;
     void run_flushes() noexcept;
     void wait(bool may_block) noexcept;
     void dispatch() noexcept;
     void drain_active() noexcept;
+    void run_always_work() noexcept;
+    bool runs_on_helper(const operation& op) const noexcept {
+        return is_for_files(op.code_) && !driver_->handles(op.code_);
+    }
+    void start_on_helper(file_operation& op) noexcept;
+    void end_on_helper(operation& op, int result) noexcept;
+    void finish(operation& op, const completion& what) noexcept;
 
     std::unique_ptr<ringlet::driver> driver_;
     work_queue ready_;
     work_queue flush_;
+    operation_queue helped_;  // ended on a helper thread, to be dispatched
     timer_heap timers_;
     inbox inbox_;
     instant now_ = 0;
@@ -111,6 +125,7 @@ private:
     bool skip_sleep_ = false;
     unsigned fork_generation_;
     loop* previous_;
+    live_link jobs_;
     std::unique_ptr<helper_pool> helpers_;
 };
 

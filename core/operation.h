@@ -28,8 +28,24 @@ enum class opcode : std::uint8_t {
     receive_into,  // once into `memory`; result = bytes, 0 = end of stream
     send,          // once from `memory`; result = bytes taken, possibly fewer than asked
     send_message,  // once from `message` (gather); result = bytes taken
-    poll           // `poll_events`; result = ready events; again and again when `multishot`
+    poll,          // `poll_events`; result = ready events; again and again when `multishot`
+    receive_message,  // once into `message`, descriptors close-on-exec; result = bytes
+    read,          // once into `memory` from a pipe or terminal; result = bytes, 0 = end
+    write,         // once from `memory` into one; result = bytes taken
+    // Only in a file_operation (core/file_operation.h), which says what each needs and gives.
+    open_at,
+    close_file,
+    read_at,
+    write_at,
+    sync,
+    stat_at,
+    rename_at,
+    unlink_at,
+    make_directory_at,
+    splice
 };
+
+constexpr bool is_for_files(opcode code) noexcept { return code >= opcode::open_at; }
 
 // Memory that the driver lends with a completion of `receive`. Give it back with
 // loop::give_back (once); until then the driver has one buffer fewer for everybody.
@@ -85,6 +101,22 @@ public:
         prepare(opcode::send_message, fd);
         memory_ = const_cast<msghdr*>(message);
     }
+    // `message` is written as well: lengths, flags, sender.
+    void prepare_receive_message(int fd, msghdr* message) noexcept {
+        prepare(opcode::receive_message, fd);
+        memory_ = message;
+    }
+    // For descriptors that become ready (pipes, terminals), whether they block or not.
+    void prepare_read(int fd, void* memory, std::size_t bytes) noexcept {
+        prepare(opcode::read, fd);
+        memory_ = memory;
+        length_ = bytes;
+    }
+    void prepare_write(int fd, const void* memory, std::size_t bytes) noexcept {
+        prepare(opcode::write, fd);
+        memory_ = const_cast<void*>(memory);
+        length_ = bytes;
+    }
     void prepare_poll(int fd, std::uint32_t poll_events, bool multishot) noexcept {
         prepare(opcode::poll, fd);
         length_ = poll_events;
@@ -94,6 +126,7 @@ public:
 private:
     friend class loop;
     friend class driver;
+    friend class file_operation;
     friend struct driver_access;
 
     enum class state : std::uint8_t {

@@ -2,10 +2,13 @@
 // lives, its signals are blocked in the thread that made it and told to its callback instead, in
 // the dispatch step of a turn. A signal that comes again before it was told is told once.
 //
+// No handler is ever installed, so those of an embedding program stay and work again when the watch
+// has gone: destruction gives the mask back as it was; a signal that came and was not told is
+// dropped. SIGCHLD is left to the program: Ringlet has no use for it (docs/processes.md).
+//
 // Loop thread only; must die before its loop. Several watches may live as long as their signals
-// differ. Threads started before the first watch do not block its signals and may be hit by them:
-// make watches early. Destruction gives the signals back as they were; one that came and was not
-// told is dropped.
+// differ. Helper threads never take signals. Other threads started before the first watch do not
+// block its signals and may be hit by them: make watches early.
 #pragma once
 
 #include <csignal>

@@ -7,7 +7,9 @@
 
 #include <cerrno>
 
+#include "core/plain_calls.h"
 #include "core/uring_constants.h"
+#include "core/uring_files.h"
 
 namespace ringlet {
 namespace detail {
@@ -33,9 +35,23 @@ constexpr std::uint8_t bit_final_seen = 2;    // ended; driver_result_ holds the
 constexpr std::uint8_t bit_starved = 4;       // stands in starved_
 constexpr std::uint8_t bit_large = 8;         // receives into large buffers
 constexpr std::uint8_t bit_switching = 16;    // being re-armed for the other buffer size
+constexpr std::uint8_t bit_polling = 32;      // a poll entry waits in its name
 
 std::uint64_t address_of(const operation& op) noexcept {
     return reinterpret_cast<std::uintptr_t>(&op);
+}
+
+// What an operation waits for when the kernel would not wait itself; 0: it always does.
+unsigned readiness_of(const operation& op) noexcept {
+    switch (driver_access::code(op)) {
+        case opcode::receive_into:
+        case opcode::receive_message:
+        case opcode::read: return POLLIN;
+        case opcode::send:
+        case opcode::send_message:
+        case opcode::write: return POLLOUT;
+        default: return 0;
+    }
 }
 
 // The ring's set-up flags, best first. Linux 6.0 is the floor: it brought multishot receive.
@@ -89,6 +105,7 @@ int uring_driver::set_up() noexcept {
         return -errno;
     }
     arm_wake();
+    file_opcodes_ = probe_file_opcodes(ring_);
     return 0;
 }
 
@@ -151,6 +168,16 @@ void uring_driver::submit_operation(operation& op) noexcept {
                 sqe->len = IORING_POLL_ADD_MULTI;
             }
             break;
+        case opcode::receive_message:
+            io_uring_prep_recvmsg(sqe, fd, static_cast<msghdr*>(memory), MSG_CMSG_CLOEXEC);
+            break;
+        case opcode::read:
+            io_uring_prep_read(sqe, fd, memory, transfer_bytes(length), at_current_offset);
+            break;
+        case opcode::write:
+            io_uring_prep_write(sqe, fd, memory, transfer_bytes(length), at_current_offset);
+            break;
+        default: prepare_file_entry(*sqe, static_cast<file_operation&>(op)); break;
     }
     sqe->user_data = address_of(op) | tag_operation;
 }
@@ -334,7 +361,36 @@ bool uring_driver::translate(const io_uring_cqe& entry, operation*& op,
     if (driver_access::multishot(*op)) {
         return translate_multishot(*op, entry, what);
     }
+    const bool polled = (driver_access::bits(*op) & bit_polling) != 0;
+    if (polled || entry.res == -EAGAIN || entry.res == -EINTR) [[unlikely]] {
+        return translate_again(*op, entry.res, what);
+    }
     return finish(*op, entry.res, what);
+}
+
+// Waits, or tries again, after an entry that ended without having done what was asked.
+bool uring_driver::translate_again(operation& op, int result, completion& what) noexcept {
+    std::uint8_t& bits = driver_access::bits(op);
+    const bool polled = (bits & bit_polling) != 0;
+    const unsigned readiness = readiness_of(op);
+    bits &= static_cast<std::uint8_t>(~bit_polling);
+    const bool not_done = polled ? result >= 0 : result == -EINTR || readiness != 0;
+    if (not_done && (closing_ || driver_access::cancelling(op))) {
+        return finish(op, -ECANCELED, what);
+    }
+    const opcode code = driver_access::code(op);
+    if (!not_done || code == opcode::connect || code == opcode::close_file) {
+        return finish(op, result, what);
+    }
+    if (!polled && result == -EAGAIN) {
+        bits |= bit_polling;
+        io_uring_sqe* const sqe = entry();
+        io_uring_prep_poll_add(sqe, driver_access::fd(op), readiness);
+        sqe->user_data = address_of(op) | tag_operation;
+    } else {
+        submit_operation(op);
+    }
+    return false;
 }
 
 bool uring_driver::translate_cancel(operation& op, int answer, completion& what) noexcept {

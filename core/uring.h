@@ -11,6 +11,8 @@
 // * Cancel: an ASYNC_CANCEL entry by user_data. The final completion is handed up only when both
 //   the operation's last entry and the cancel's answer are in, so that no late answer can ever
 //   meet a new operation at the same address.
+// * What the kernel will not wait for (EAGAIN of a descriptor with O_NONBLOCK) waits by a poll
+//   entry in the operation's name, and is then tried again.
 #pragma once
 
 #include <liburing.h>
@@ -32,6 +34,9 @@ public:
     int set_up() noexcept;
 
     const char* name() const noexcept override { return "uring"; }
+    bool handles(opcode code) const noexcept override {
+        return !is_for_files(code) || (file_opcodes_ >> static_cast<unsigned>(code) & 1) != 0;
+    }
     void start(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void cancel_all() noexcept override;
@@ -54,6 +59,7 @@ private:
     void rearm_starved() noexcept;
     bool take(io_uring_cqe& entry) noexcept;
     bool translate(const io_uring_cqe& entry, operation*& op, completion& what) noexcept;
+    bool translate_again(operation& op, int result, completion& what) noexcept;
     bool translate_cancel(operation& op, int answer, completion& what) noexcept;
     bool translate_multishot(operation& op, const io_uring_cqe& entry, completion& what) noexcept;
     bool finish(operation& op, int result, completion& what) noexcept;
@@ -72,6 +78,7 @@ private:
     unsigned batch_tail_ = 0;  // completions before this one belong to the current turn
     unsigned enter_flags_ = 0;
     int wake_fd_ = -1;
+    std::uint32_t file_opcodes_ = 0;  // a bit for each opcode that the kernel has for files
     operation_queue starved_;  // receives that found no buffer
     operation_queue local_;    // completions decided here, without the kernel
     std::vector<io_uring_cqe> stash_;  // completions taken early to make room, oldest first

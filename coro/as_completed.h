@@ -15,10 +15,12 @@
 namespace ringlet {
 
 template <class T, class Consumer>
-task<void> as_completed(std::vector<task<T>> roots, Consumer consumer) {
+task<void> as_completed(std::vector<task<T>> roots, Consumer consumer,
+                        spawn_site at = spawn_site::here()) {
     const std::size_t all = std::max<std::size_t>(roots.size(), 1);
     return fan_out(
-        std::move(roots), all, [](task<T>& root) { return std::move(root); }, std::move(consumer));
+        std::move(roots), all, [](task<T>& root) { return std::move(root); }, std::move(consumer),
+        at);
 }
 
 }  // namespace ringlet

@@ -27,8 +27,9 @@ namespace detail {
 template <class T, class Callback>
 class callback_job final : public detached_job, private work {
 public:
-    callback_job(ringlet::loop& owner, task<T> root, Callback callback) noexcept
-        : detached_job(owner),
+    callback_job(ringlet::loop& owner, task<T> root, Callback callback,
+                 const spawn_site& at) noexcept
+        : detached_job(owner, at),
           work(&callback_job::run),
           root_(std::move(root)),
           callback_(std::move(callback)) {}
@@ -50,8 +51,8 @@ private:
 template <class T>
 class future_job final : public detached_job {
 public:
-    future_job(ringlet::loop& owner, task<T> root)
-        : detached_job(owner), root_(std::move(root)), promise_(owner) {}
+    future_job(ringlet::loop& owner, task<T> root, const spawn_site& at)
+        : detached_job(owner, at), root_(std::move(root)), promise_(owner) {}
 
     // May destroy this.
     future<T> start() noexcept {
@@ -73,13 +74,15 @@ private:
 }  // namespace detail
 
 template <class T, class Callback>
-void to_callback(loop& owner, task<T> root, Callback callback) {
-    (new detail::callback_job<T, Callback>(owner, std::move(root), std::move(callback)))->start();
+void to_callback(loop& owner, task<T> root, Callback callback,
+                 const spawn_site& at = spawn_site::here()) {
+    (new detail::callback_job<T, Callback>(owner, std::move(root), std::move(callback), at))
+        ->start();
 }
 
 template <class T>
-future<T> to_future(loop& owner, task<T> root) {
-    return (new detail::future_job<T>(owner, std::move(root)))->start();
+future<T> to_future(loop& owner, task<T> root, const spawn_site& at = spawn_site::here()) {
+    return (new detail::future_job<T>(owner, std::move(root), at))->start();
 }
 
 template <class T>
@@ -156,6 +159,7 @@ public:
         this->check_cancelled();
         return this->result.get();
     }
+    void describe_wait(wait_description& into) const { into.kind = "callback"; }
 
 private:
     void arrived() noexcept override { this->wake_up(); }

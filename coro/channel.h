@@ -89,6 +89,7 @@ public:
             throw error(errc::closed, "send into a channel");
         }
     }
+    void describe_wait(wait_description& into) const { into.kind = "channel send"; }
 
 private:
     friend class channel;
@@ -113,6 +114,7 @@ public:
         this->check_cancelled();
         return std::move(value_);
     }
+    void describe_wait(wait_description& into) const { into.kind = "channel receive"; }
 
 private:
     friend class channel;

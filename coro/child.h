@@ -23,6 +23,8 @@ class child_owner {
 public:
     // `failure` is null when the child ended with a value.
     virtual void child_finished(job& child, const std::exception_ptr& failure) noexcept = 0;
+    // The job that waits, if it is one of ours.
+    virtual const job* waiting_job() const noexcept = 0;
 
 protected:
     ~child_owner() = default;
@@ -36,12 +38,13 @@ inline bool cut_short(const job& child, const std::exception_ptr& failure) noexc
 template <class T>
 class child_job final : public job {
 public:
-    child_job(ringlet::loop& loop, child_owner& owner, task<T> root) noexcept
-        : job(loop), owner_(owner), root_(std::move(root)) {}
+    child_job(ringlet::loop& loop, child_owner& owner, task<T> root, const spawn_site& at) noexcept
+        : job(loop, at), owner_(owner), root_(std::move(root)) {}
 
     void start() noexcept { root_.start_as_root(*this); }
     // Once, after the end.
     outcome<T> take_result() noexcept { return root_.take_result(); }
+    const job* parent() const noexcept override { return owner_.waiting_job(); }
 
 private:
     void root_finished() noexcept override { owner_.child_finished(*this, root_.failure()); }
@@ -57,8 +60,8 @@ public:
     branch() noexcept = default;
     explicit branch(task<T> root) noexcept : root_(std::move(root)) {}
 
-    void start(ringlet::loop& where, child_owner& owner) noexcept {
-        child_.emplace(where, owner, std::move(root_));
+    void start(ringlet::loop& where, child_owner& owner, const spawn_site& at) noexcept {
+        child_.emplace(where, owner, std::move(root_), at);
         child_->start();
     }
     void cancel() noexcept {
@@ -93,14 +96,18 @@ private:
 
 // A derived awaitable has `void start_children(loop&)` (each start preceded by `add_child()`; may
 // throw before the first), `void cancel_children() noexcept` (asks every started child), and calls
-// `child_ended()` from its child_finished.
+// `child_ended()` from its child_finished, and a `wait_name` for dump_tasks.
 template <class Derived>
-class fork_wait : public waiter {
+class fork_wait : public waiter, protected child_owner {
 public:
     fork_wait(const fork_wait&) = delete;
     fork_wait& operator=(const fork_wait&) = delete;
 
-    bool await_ready() const noexcept { return false; }
+    // A co_await evaluates this default argument at its own place in the source.
+    bool await_ready(spawn_site at = spawn_site::here()) noexcept {
+        site_ = at;
+        return false;
+    }
 
     // Resumed inside the end of the last child.
     template <class Promise>
@@ -132,6 +139,12 @@ protected:
     ~fork_wait() {
         RINGLET_REQUIRE(children_ == 0, "a coroutine was destroyed while its children live");
     }
+    void describe(wait_description& into) const override {
+        into.kind = Derived::wait_name;
+        into.detail = std::to_string(children_) + (children_ == 1 ? " child" : " children");
+    }
+    const job* waiting_job() const noexcept final { return job_; }
+    const spawn_site& site() const noexcept { return site_; }
     bool was_cancelled() const noexcept { return cancelled_; }
     // The job was cancelled before the wait began.
     bool never_started() const noexcept { return cancelled_ && !suspended_; }
@@ -154,6 +167,7 @@ private:
     std::coroutine_handle<> handle_;
     job* job_ = nullptr;
     std::size_t children_ = 0;
+    spawn_site site_;
     bool suspended_ = false;
     bool cancelled_ = false;
 };

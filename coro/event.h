@@ -20,6 +20,7 @@ public:
         void enlist() noexcept { source_.waits_.push(*this); }
         void delist() noexcept { source_.waits_.remove(*this); }
         void await_resume() const { check_cancelled(); }
+        void describe_wait(wait_description& into) const { into.kind = "event"; }
 
     private:
         event& source_;

@@ -100,21 +100,22 @@ task<void> fan_out_worker(State& state) {
 
 // `Range` is a reference for a range that is not ours.
 template <class Range, class Fn, class Consumer>
-task<void> fan_out_run(Range range, std::size_t limit, Fn fn, Consumer consumer) {
+task<void> fan_out_run(Range range, std::size_t limit, Fn fn, Consumer consumer, spawn_site at) {
     fan_out_state<Range, Fn, Consumer> state{std::ranges::begin(range), std::ranges::end(range), fn,
                                              consumer};
-    co_await scoped([&](scope& workers) -> task<void> {
+    auto start_workers = [&](scope& workers) -> task<void> {
         state.workers = &workers;
         for (std::size_t started = 0; started < limit && state.more(); ++started) {
-            workers.spawn(fan_out_worker(state));
+            workers.spawn(fan_out_worker(state), at);
         }
         co_return;
-    });
+    };
+    co_await scoped(start_workers, at);
 }
 
 template <class Range, class Fn>
 task<std::vector<fan_out_result<Range, Fn>>> fan_out_collect(Range range, std::size_t limit,
-                                                             Fn fn) {
+                                                             Fn fn, spawn_site at) {
     using result = fan_out_result<Range, Fn>;
     std::vector<std::optional<result>> slots;
     auto keep = [&slots](std::size_t index, result value) {
@@ -124,7 +125,7 @@ task<std::vector<fan_out_result<Range, Fn>>> fan_out_collect(Range range, std::s
         slots[index].emplace(std::move(value));
     };
     co_await fan_out_run<Range, Fn, decltype(keep)>(std::forward<Range>(range), limit,
-                                                    std::move(fn), keep);
+                                                    std::move(fn), keep, at);
     std::vector<result> values;
     values.reserve(slots.size());
     for (std::optional<result>& each : slots) {
@@ -144,19 +145,21 @@ inline void require_limit(std::size_t limit) {
 
 // Throws `error` for a limit of 0: nothing could ever run.
 template <class Range, class Fn, class Consumer>
-task<void> fan_out(Range&& range, std::size_t limit, Fn fn, Consumer consumer) {
+task<void> fan_out(Range&& range, std::size_t limit, Fn fn, Consumer consumer,
+                   spawn_site at = spawn_site::here()) {
     detail::require_limit(limit);
     return detail::fan_out_run<Range, Fn, Consumer>(std::forward<Range>(range), limit,
-                                                    std::move(fn), std::move(consumer));
+                                                    std::move(fn), std::move(consumer), at);
 }
 
 template <class Range, class Fn>
-auto fan_out(Range&& range, std::size_t limit, Fn fn) {
+auto fan_out(Range&& range, std::size_t limit, Fn fn, spawn_site at = spawn_site::here()) {
     if constexpr (std::is_void_v<detail::fan_out_result<Range, Fn>>) {
-        return fan_out(std::forward<Range>(range), limit, std::move(fn), [](std::size_t) {});
+        return fan_out(std::forward<Range>(range), limit, std::move(fn), [](std::size_t) {}, at);
     } else {
         detail::require_limit(limit);
-        return detail::fan_out_collect<Range, Fn>(std::forward<Range>(range), limit, std::move(fn));
+        return detail::fan_out_collect<Range, Fn>(std::forward<Range>(range), limit, std::move(fn),
+                                                  at);
     }
 }
 

@@ -186,6 +186,7 @@ public:
         const detail::future_link<T> read = std::move(source_.state_);
         return std::exchange(read->result, {}).get();
     }
+    void describe_wait(wait_description& into) const { into.kind = "future"; }
 
 private:
     void settled() noexcept override { this->wake_up(); }

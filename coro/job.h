@@ -8,24 +8,37 @@
 #pragma once
 
 #include <coroutine>
+#include <string>
 
+#include "core/live_link.h"
 #include "core/loop.h"
+#include "coro/spawn_site.h"
 
 namespace ringlet {
+
+// What a wait says of itself to dump_tasks (coro/dump.h).
+struct wait_description {
+    const char* kind = "something";  // in one word or two: "receive", "channel send"
+    std::string detail;              // what of: a peer, a name; may be empty
+    int descriptor = -1;             // the one it is about, if there is one
+    instant until = -1;              // when it ends by itself; -1: nobody knows
+};
 
 // What a suspended job waits for. Lives in the awaiting frame.
 class waiter {
 public:
     // Asks for an early end; the job is resumed later, from the loop.
     virtual void cancel_wait() noexcept = 0;
+    virtual void describe(wait_description&) const {}
 
 protected:
     ~waiter() = default;
 };
 
-class job {
+class job : private live_link {
 public:
-    explicit job(ringlet::loop& owner) noexcept : loop_(owner) {}
+    explicit job(ringlet::loop& owner, const spawn_site& at = {}) noexcept
+        : live_link(owner.jobs()), loop_(owner), since_(owner.now()), spawned_(at) {}
     job(const job&) = delete;
     job& operator=(const job&) = delete;
 
@@ -42,7 +55,24 @@ public:
     }
 
     // For awaitables: what the job waits for now; null when it runs.
-    void set_waiting(waiter* what) noexcept { waiting_ = what; }
+    void set_waiting(waiter* what) noexcept {
+        waiting_ = what;
+        if (what != nullptr) {
+            since_ = loop_.now();
+        }
+    }
+
+    // For dump_tasks: what this is, and the job that waits for its end, where one is known.
+    virtual std::string describe() const { return "task"; }
+    virtual const job* parent() const noexcept { return nullptr; }
+    const spawn_site& spawned() const noexcept { return spawned_; }
+    const waiter* waiting() const noexcept { return waiting_; }
+    // The loop's time when it began to wait, or, before its first wait, when it was made.
+    instant since() const noexcept { return since_; }
+    // Of a link in loop::jobs.
+    static const job& of(const live_link& place) noexcept {
+        return static_cast<const job&>(place);
+    }
 
     // Called once, when the root task has ended and is suspended at its end: its frame may be
     // destroyed in here.
@@ -55,6 +85,8 @@ private:
     ringlet::loop& loop_;
     waiter* waiting_ = nullptr;
     bool cancelled_ = false;
+    instant since_;
+    const spawn_site spawned_;
 };
 
 // What every promise of ours starts with, so that awaitables find the job of whoever awaits.

@@ -18,7 +18,7 @@ public:
     bool is_locked() const noexcept { return turn_.available() == 0; }
 
 private:
-    semaphore turn_{1};
+    semaphore turn_{1, "mutex"};
 };
 
 }  // namespace ringlet

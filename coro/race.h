@@ -38,13 +38,15 @@ namespace detail {
 // The part of a race that does not depend on how its branches are kept. `Derived` has
 // `for_each_branch(callable)`.
 template <class Derived>
-class race_base : public fork_wait<Derived>, private child_owner {
+class race_base : public fork_wait<Derived> {
 public:
+    static constexpr const char* wait_name = "race";
+
     void start_children(loop& where) noexcept {
         self().for_each_branch([&](auto& each) {
             if (winner_ == nullptr) {
                 this->add_child();
-                each.start(where, *this);
+                each.start(where, *this, this->site());
             }
         });
     }

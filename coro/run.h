@@ -39,7 +39,8 @@ void finish_detached(loop& owner);
 // A job made with `new` that deletes itself at its end.
 class detached_job : public job, public detached {
 protected:
-    explicit detached_job(ringlet::loop& owner) noexcept : job(owner), detached(owner) {}
+    explicit detached_job(ringlet::loop& owner, const spawn_site& at = {}) noexcept
+        : job(owner, at), detached(owner) {}
 
 private:
     void hurry() noexcept final { cancel(); }
@@ -50,8 +51,8 @@ namespace detail {
 template <class T>
 class run_job final : public job {
 public:
-    run_job(ringlet::loop& owner, task<T> root) noexcept
-        : job(owner), root_(std::move(root)) {}
+    run_job(ringlet::loop& owner, task<T> root, const spawn_site& at) noexcept
+        : job(owner, at), root_(std::move(root)) {}
 
     T run() {
         root_.start_as_root(*this);
@@ -80,8 +81,8 @@ private:
 }  // namespace detail
 
 template <class T>
-T run(loop& owner, task<T> root) {
-    return detail::run_job<T>(owner, std::move(root)).run();
+T run(loop& owner, task<T> root, const spawn_site& at = spawn_site::here()) {
+    return detail::run_job<T>(owner, std::move(root), at).run();
 }
 
 }  // namespace ringlet

@@ -7,17 +7,17 @@ namespace ringlet {
 
 class scope::child final : public job, public detail::pooled {
 public:
-    child(scope& parent, task<void> root) noexcept
-        : job(parent.loop_),
-          scope_(parent),
+    child(scope& in, task<void> root, const spawn_site& at) noexcept
+        : job(in.loop_, at),
+          scope_(in),
           root_(std::move(root)),
-          next_(parent.children_),
-          link_(&parent.children_) {
+          next_(in.children_),
+          link_(&in.children_) {
         if (next_ != nullptr) {
             next_->link_ = &next_;
         }
-        parent.children_ = this;
-        ++parent.size_;
+        in.children_ = this;
+        ++in.size_;
     }
     ~child() {
         *link_ = next_;
@@ -31,6 +31,9 @@ public:
     void start() noexcept { root_.start_as_root(*this); }
     std::exception_ptr failure() noexcept { return root_.take_result().exception(); }
     child* next() const noexcept { return next_; }
+    const job* parent() const noexcept override {
+        return scope_.joiner_ != nullptr ? scope_.joiner_->job_ : nullptr;
+    }
 
 private:
     void root_finished() noexcept override { scope_.child_finished(*this); }
@@ -48,13 +51,13 @@ scope::~scope() {
     }
 }
 
-void scope::spawn(task<void> root) {
+void scope::spawn(task<void> root, const spawn_site& at) {
     RINGLET_REQUIRE(root, "an empty task was spawned");
     if (cancelled_) {
         cut_short_ = true;
         return;
     }
-    (new child(*this, std::move(root)))->start();
+    (new child(*this, std::move(root), at))->start();
 }
 
 void scope::cancel() noexcept {
@@ -80,6 +83,11 @@ void scope::child_finished(child& ended) noexcept {
     if (size_ == 0 && joiner_ != nullptr) {
         std::exchange(joiner_, nullptr)->resume();
     }
+}
+
+void scope::join_wait::describe(wait_description& into) const {
+    into.kind = "join";
+    into.detail = std::to_string(scope_.size_) + (scope_.size_ == 1 ? " child" : " children");
 }
 
 void scope::join_wait::resume() noexcept {

@@ -33,7 +33,7 @@ public:
 
     // Starts the task inside this call, up to its first wait. In a cancelled scope it is destroyed
     // without having started. Throws std::bad_alloc, and then has destroyed the task.
-    void spawn(task<void> root);
+    void spawn(task<void> root, const spawn_site& at = spawn_site::here());
 
     // Cancels all children. Stays cancelled until joined.
     void cancel() noexcept;
@@ -82,6 +82,7 @@ public:
     }
 
     void await_resume();
+    void describe(wait_description& into) const override;
 
 private:
     friend class scope;
@@ -101,9 +102,9 @@ inline scope::join_wait scope::join() noexcept { return join_wait(*this); }
 
 // Takes any callable that gives a task<void> for a scope&.
 template <class Body>
-task<void> scoped(Body body) {
+task<void> scoped(Body body, spawn_site at = spawn_site::here()) {
     scope children(*loop::current());
-    children.spawn(body(children));
+    children.spawn(body(children), at);
     co_await children.join();
 }
 

@@ -21,7 +21,9 @@ public:
     class permit;
     class acquire_wait;
 
-    explicit semaphore(std::size_t permits) noexcept : permits_(permits) {}
+    // `kind` is what dump_tasks calls a wait for it.
+    explicit semaphore(std::size_t permits, const char* kind = "semaphore") noexcept
+        : permits_(permits), kind_(kind) {}
 
     // co_await it: a permit.
     acquire_wait acquire() noexcept;
@@ -42,6 +44,7 @@ private:
     }
 
     std::size_t permits_;  // more than zero only while nobody waits
+    const char* kind_;
     detail::wait_list<acquire_wait> waits_;
 };
 
@@ -86,6 +89,7 @@ public:
         check_cancelled();
         return permit(source_);
     }
+    void describe_wait(wait_description& into) const { into.kind = source_.kind_; }
 
 private:
     semaphore& source_;

@@ -1,23 +1,25 @@
-// signals: Unix signals for coroutines. `co_await stop.next()` gives the number of a signal that
-// came since this object was made, the lowest first; one that came again before it was told is told
-// once. Resumed from the loop's ready queue. One coroutine waits at a time; cancel ends the wait
-// and loses no signal.
-// What holds for signal_watch (core/signals.h) holds here.
+// signals: Unix signals as a stream for coroutines. `co_await stop.next()` gives the number of a
+// signal that came since this object was made and was not taken yet. Each is given to one waiter,
+// the one that waits longest. While nobody waits they are kept, a signal that comes again is kept
+// once, and the lowest number is given first. Resumed from the loop's ready queue. Cancel ends a
+// wait and loses no signal.
+// What holds for signal_watch (core/signals.h) holds here. Nobody may wait when it is destroyed.
 #pragma once
 
 #include <bit>
 #include <cstdint>
 #include <initializer_list>
-#include <utility>
 
 #include "core/signals.h"
 #include "coro/suspension.h"
+#include "coro/wait_list.h"
 
 namespace ringlet {
 
 class signals {
 public:
-    class [[nodiscard]] next_signal final : public suspension<next_signal> {
+    class [[nodiscard]] next_signal final : public suspension<next_signal>,
+                                            public detail::wait_link {
     public:
         explicit next_signal(signals& source) noexcept : source_(source) {}
 
@@ -25,15 +27,13 @@ public:
             number_ = source_.take_first();
             return number_ != 0;
         }
-        void enlist() noexcept {
-            RINGLET_REQUIRE(source_.waiting_ == nullptr, "two coroutines wait for signals at once");
-            source_.waiting_ = this;
-        }
-        void delist() noexcept { source_.waiting_ = nullptr; }
-        int await_resume() {
+        void enlist() noexcept { source_.waits_.push(*this); }
+        void delist() noexcept { source_.waits_.remove(*this); }
+        int await_resume() const {
             check_cancelled();
             return number_;
         }
+        void describe_wait(wait_description& into) const;
 
     private:
         friend class signals;
@@ -42,22 +42,30 @@ public:
     };
 
     signals(loop& owner, std::initializer_list<int> numbers)
-        : watch_(owner, numbers, &signals::take, this) {}
+        : watch_(owner, numbers, &signals::take, this) {
+        for (const int number : numbers) {
+            watched_ |= bit(number);
+        }
+    }
     ~signals() {
-        RINGLET_REQUIRE(waiting_ == nullptr, "signals were destroyed while a coroutine waits");
+        RINGLET_REQUIRE(waits_.empty(), "signals were destroyed while a coroutine waits");
     }
 
     // co_await it.
     next_signal next() noexcept { return next_signal(*this); }
 
 private:
+    // Signals are numbered from 1 to 64.
+    static constexpr std::uint64_t bit(int number) noexcept {
+        return std::uint64_t{1} << (number - 1);
+    }
     static void take(void* self, int number) noexcept {
         auto& to = *static_cast<signals*>(self);
-        if (next_signal* const waiting = std::exchange(to.waiting_, nullptr)) {
-            waiting->number_ = number;
-            waiting->wake_up();
+        if (next_signal* const oldest = to.waits_.pop()) {
+            oldest->number_ = number;
+            oldest->wake_up();
         } else {
-            to.came_ |= std::uint64_t{1} << (number - 1);
+            to.came_ |= bit(number);
         }
     }
     // 0: none came.
@@ -70,8 +78,9 @@ private:
         return lowest + 1;
     }
 
-    std::uint64_t came_ = 0;  // bit n - 1: signal n came and was not taken
-    next_signal* waiting_ = nullptr;
+    std::uint64_t watched_ = 0;
+    std::uint64_t came_ = 0;  // and were not taken
+    detail::wait_list<next_signal> waits_;
     signal_watch watch_;
 };
 

@@ -18,6 +18,7 @@ namespace ringlet {
 //   void enlist()           put this into the list it waits in; may throw, then nothing was done
 //   void delist() noexcept  take it out again (it was not woken yet)
 //   T await_resume()        starts with `check_cancelled()`
+//   void describe_wait(wait_description&) const    what it is, for dump_tasks
 template <class Derived>
 class suspension : public waiter, private work {
 public:
@@ -41,6 +42,15 @@ public:
         }
         return true;
     }
+
+    void describe(wait_description& into) const override {
+        if (state_ == state::woken) {
+            into.kind = "ready";
+        } else {
+            static_cast<const Derived*>(this)->describe_wait(into);
+        }
+    }
+    void describe_wait(wait_description&) const {}
 
     // Resumes the coroutine from the ready queue. Requires: no longer in any list, not woken yet.
     void wake_up() noexcept {
@@ -91,12 +101,16 @@ private:
     bool cancelled_ = false;
 };
 
+// By opcode, with descriptor and path where it has one.
+void describe_operation(loop& owner, const operation& op, wait_description& into);
+
 // Waits for the final completion of one single-shot operation. Resumed in the dispatch step of the
-// turn in which it completes. A derived class prepares the operation before it is awaited.
-class operation_wait : public operation, public waiter {
+// turn in which it completes. Whoever makes it prepares the operation before it is awaited.
+template <class Operation>
+class basic_operation_wait : public Operation, public waiter {
 public:
-    explicit operation_wait(ringlet::loop& owner) noexcept
-        : operation(&operation_wait::complete), loop_(owner) {}
+    explicit basic_operation_wait(ringlet::loop& owner) noexcept
+        : Operation(&basic_operation_wait::complete), loop_(owner) {}
 
     bool await_ready() const noexcept { return false; }
 
@@ -115,6 +129,10 @@ public:
         return true;
     }
 
+    void describe(wait_description& into) const override {
+        describe_operation(loop_, *this, into);
+    }
+
     // The kernel's result: >= 0, or -errno.
     int await_resume() const noexcept { return result_; }
 
@@ -122,7 +140,7 @@ private:
     void cancel_wait() noexcept final { loop_.cancel(*this); }
 
     static void complete(operation& op, const completion& what) noexcept {
-        auto& self = static_cast<operation_wait&>(op);
+        auto& self = static_cast<basic_operation_wait&>(op);
         self.result_ = what.result;
         if (self.job_ != nullptr) {
             self.job_->set_waiting(nullptr);
@@ -136,6 +154,8 @@ private:
     int result_ = 0;
 };
 
+using operation_wait = basic_operation_wait<operation>;
+
 // co_await sleep_until(loop.now() + ...): resumed in the timer step at or after `deadline`.
 // Cancelled: throws `cancelled`.
 class sleep_until : public suspension<sleep_until>, private timer {
@@ -147,6 +167,10 @@ public:
     void enlist() { owner_loop().start_timer(*this, deadline_); }
     void delist() noexcept { owner_loop().cancel_timer(*this); }
     void await_resume() const { check_cancelled(); }
+    void describe_wait(wait_description& into) const {
+        into.kind = "sleep";
+        into.until = deadline_;
+    }
 
 private:
     static void expire(timer& item) noexcept { static_cast<sleep_until&>(item).wake_up(); }

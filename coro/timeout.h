@@ -17,10 +17,10 @@
 namespace ringlet {
 
 template <class T>
-class [[nodiscard]] with_timeout final : public detail::fork_wait<with_timeout<T>>,
-                                         private detail::child_owner,
-                                         private timer {
+class [[nodiscard]] with_timeout final : public detail::fork_wait<with_timeout<T>>, private timer {
 public:
+    static constexpr const char* wait_name = "with_timeout";
+
     with_timeout(nanoseconds duration, task<T> root) noexcept
         : timer(&with_timeout::expire), duration_(duration), root_(std::move(root)) {}
 
@@ -37,12 +37,18 @@ public:
     void start_children(loop& owner) {
         const instant now = owner.read_clock();
         const std::int64_t wait = duration_.count();
-        owner.start_timer(*this, wait > INT64_MAX - now ? INT64_MAX : now + wait);
+        until_ = wait > INT64_MAX - now ? INT64_MAX : now + wait;
+        owner.start_timer(*this, until_);
         this->add_child();
-        child_.emplace(owner, static_cast<detail::child_owner&>(*this), std::move(root_));
+        child_.emplace(owner, static_cast<detail::child_owner&>(*this), std::move(root_),
+                       this->site());
         child_->start();
     }
     void cancel_children() noexcept { child_->cancel(); }
+    void describe(wait_description& into) const override {
+        detail::fork_wait<with_timeout>::describe(into);
+        into.until = until_;
+    }
 
 private:
     void child_finished(job& child, const std::exception_ptr& failure) noexcept override {
@@ -57,6 +63,7 @@ private:
     }
 
     nanoseconds duration_;
+    instant until_ = -1;
     task<T> root_;
     std::optional<detail::child_job<T>> child_;
     bool expired_ = false;

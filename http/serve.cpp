@@ -15,9 +15,18 @@ void wake(listener_wait*& place) noexcept {
 
 }  // namespace
 
-handler_job::handler_job(exchange& at, std::shared_ptr<void> keep) noexcept
-    : detached_job(at.loop()), in(*this), out(*this), exchange_(&at), keep_(std::move(keep)) {
+handler_job::handler_job(exchange& at, std::shared_ptr<void> keep,
+                         const spawn_site& spawned) noexcept
+    : detached_job(at.loop(), spawned), in(*this), out(*this), exchange_(&at), keep_(std::move(keep)) {
     at.take(*this);
+}
+
+std::string handler_job::describe() const {
+    if (exchange_ == nullptr) {
+        return "HTTP handler, answered";
+    }
+    const request_head& head = exchange_->request();
+    return "HTTP handler of " + std::string(head.method_text()) + " " + std::string(head.target);
 }
 
 exchange& handler_job::live() const {
@@ -85,7 +94,8 @@ task<std::string> request::read() {
     if (!std::exchange(owner.wants_body_, true)) {
         owner.live().want_body();
     }
-    co_await detail::listener_wait(owner.reader_, !owner.body_.empty() || owner.body_ended_);
+    co_await detail::listener_wait(owner.reader_, !owner.body_.empty() || owner.body_ended_,
+                                     "request body");
     std::string piece = std::exchange(owner.body_, {});
     if (std::exchange(owner.body_paused_, false)) {
         owner.live().resume_body();
@@ -143,7 +153,7 @@ task<void> response::write(std::string_view bytes) {
         owner_.exchange_ = nullptr;
         throw std::length_error("The body is longer than was announced.");
     }
-    co_await detail::listener_wait(owner_.writer_, at.writable());
+    co_await detail::listener_wait(owner_.writer_, at.writable(), "response output");
 }
 
 void response::finish() {

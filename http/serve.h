@@ -32,7 +32,8 @@ class handler_job;
 // Waits for something an exchange_listener is told of; resumed from the loop.
 class listener_wait : public suspension<listener_wait> {
 public:
-    listener_wait(listener_wait*& place, bool ready) noexcept : place_(place), ready_(ready) {}
+    listener_wait(listener_wait*& place, bool ready, const char* kind) noexcept
+        : place_(place), ready_(ready), kind_(kind) {}
     bool await_ready() const noexcept { return ready_; }
     void enlist() noexcept {
         RINGLET_REQUIRE(place_ == nullptr, "two coroutines wait for one request's body or output");
@@ -40,10 +41,12 @@ public:
     }
     void delist() noexcept { place_ = nullptr; }
     void await_resume() const { check_cancelled(); }
+    void describe_wait(wait_description& into) const { into.kind = kind_; }
 
 private:
     listener_wait*& place_;
     bool ready_;
+    const char* kind_;
 };
 }  // namespace detail
 
@@ -99,7 +102,7 @@ namespace detail {
 // One running handler; deletes itself at its end. `keep` keeps the handler object alive with it.
 class handler_job final : public detached_job, private exchange_listener {
 public:
-    handler_job(exchange& at, std::shared_ptr<void> keep) noexcept;
+    handler_job(exchange& at, std::shared_ptr<void> keep, const spawn_site& spawned) noexcept;
     static void* operator new(std::size_t bytes) {
         return ringlet::detail::allocate_frame(bytes);
     }
@@ -112,6 +115,7 @@ public:
         handler_ = std::move(handler);
         handler_.start_as_root(*this);
     }
+    std::string describe() const override;
     // Instead: the handler threw before it was a coroutine.
     void fail(const std::exception_ptr& failure) noexcept;
 
@@ -152,14 +156,18 @@ template <class Handler>
     }
 class service : public server {
 public:
-    service(ringlet::loop& owner, Handler handler, const limits& sizes = {})
+    // Its jobs count as spawned where it is made.
+    service(ringlet::loop& owner, Handler handler, const limits& sizes = {},
+            const spawn_site& at = spawn_site::here())
         : server(owner, &service::handle, this, sizes),
-          handler_(std::make_shared<Handler>(std::move(handler))) {}
+          handler_(std::make_shared<Handler>(std::move(handler))),
+          made_at_(at) {}
 
 private:
     static void handle(void* self, exchange& at) noexcept {
-        const std::shared_ptr<Handler>& handler = static_cast<service*>(self)->handler_;
-        auto* const running = new detail::handler_job(at, handler);
+        auto& mine = *static_cast<service*>(self);
+        const std::shared_ptr<Handler>& handler = mine.handler_;
+        auto* const running = new detail::handler_job(at, handler, mine.made_at_);
         try {
             running->start((*handler)(running->in, running->out));
         } catch (...) {
@@ -168,6 +176,7 @@ private:
     }
 
     std::shared_ptr<Handler> handler_;
+    const spawn_site made_at_;
 };
 
 }  // namespace ringlet::http

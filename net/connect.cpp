@@ -41,12 +41,25 @@ bool is_local_failure(std::error_code code) noexcept {
            code == std::errc::host_unreachable;
 }
 
+class connect_wait final : public operation_wait {
+public:
+    connect_wait(loop& owner, int fd, const address& to) noexcept : operation_wait(owner), to_(to) {
+        prepare_connect(fd, to.data(), to.length());
+    }
+    void describe(wait_description& into) const override {
+        operation_wait::describe(into);
+        into.detail = to_.text();
+    }
+
+private:
+    const address& to_;
+};
+
 task<tcp_stream> connect_one(loop& owner, address to, connect_options options) {
     const result<int> fd = open_for(owner, to, options);
     int outcome = 0;
     if (fd) {
-        operation_wait connected(owner);
-        connected.prepare_connect(*fd, to.data(), to.length());
+        connect_wait connected(owner, *fd, to);
         outcome = co_await connected;
         if (outcome < 0) {
             owner.driver().close(*fd);
@@ -101,6 +114,16 @@ public:
             throw cancelled();
         }
         throw_failures();
+    }
+
+    void describe(wait_description& into) const override {
+        into.kind = "connect";
+        for (std::size_t at = 0; at < next_; ++at) {
+            if (attempts_[at].active()) {
+                into.detail += (into.detail.empty() ? "" : ", ") + attempts_[at].to.text();
+                into.descriptor = attempts_[at].fd;
+            }
+        }
     }
 
 private:

@@ -114,6 +114,10 @@ public:
         check_cancelled();
         return std::move(answer_);
     }
+    void describe_wait(wait_description& into) const {
+        into.kind = "name look-up";
+        into.detail = host_;
+    }
     void end(shared_answer what) noexcept {
         answer_ = std::move(what);
         wake_up();

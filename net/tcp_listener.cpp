@@ -21,6 +21,7 @@ public:
     bool await_ready() noexcept;
     void enlist() noexcept;
     void delist() noexcept;
+    void describe_wait(wait_description& into) const;
     // The descriptor; the caller's from here on.
     int await_resume() const {
         check_cancelled();
@@ -97,6 +98,12 @@ public:
 
     loop& owner() const noexcept { return loop_; }
     int descriptor() const noexcept { return fd_; }
+    address local_address() const noexcept {
+        sockaddr_storage name = {};
+        socklen_t length = sizeof name;
+        auto* const at = reinterpret_cast<sockaddr*>(&name);
+        return loop_.driver().local_name(fd_, at, &length) ? address() : address(at, length);
+    }
 
 private:
     static constexpr std::size_t waiting_max = 64;
@@ -186,6 +193,12 @@ void tcp_listener::accept_wait::enlist() noexcept { core_.set_acceptor(this); }
 
 void tcp_listener::accept_wait::delist() noexcept { core_.set_acceptor(nullptr); }
 
+void tcp_listener::accept_wait::describe_wait(wait_description& into) const {
+    into.kind = "accept";
+    into.descriptor = core_.descriptor();
+    into.detail = core_.local_address().text();
+}
+
 tcp_listener::tcp_listener(loop& owner, const address& where, const listen_options& options) {
     driver& sockets = owner.driver();
     const std::string context = "listen on " + where.text();
@@ -224,12 +237,7 @@ tcp_listener& tcp_listener::operator=(tcp_listener&& other) noexcept {
 tcp_listener::~tcp_listener() { close(); }
 
 address tcp_listener::local_address() const noexcept {
-    sockaddr_storage name = {};
-    socklen_t length = sizeof name;
-    auto* const at = reinterpret_cast<sockaddr*>(&name);
-    return core_->owner().driver().local_name(core_->descriptor(), at, &length)
-               ? address()
-               : address(at, length);
+    return core_->local_address();
 }
 
 void tcp_listener::on_accept(accepted callback, void* context) noexcept {

@@ -117,6 +117,19 @@ private:
     bool end_seen_ = false;
 };
 
+void stream_wait::describe_as(const char* kind, wait_description& into) const {
+    into.kind = kind;
+    into.descriptor = core_->descriptor();
+    into.detail = core_->peer_address().text();
+}
+
+void receive_wait::describe(wait_description& into) const { describe_as("receive", into); }
+
+void send_wait::describe(wait_description& into) const {
+    describe_as("send", into);
+    into.detail = std::to_string(core_->unsent_bytes()) + " bytes to " + into.detail;
+}
+
 bool receive_wait::await_ready() { return core_->take_unread(bytes_, code_); }
 
 void receive_wait::begin() noexcept { core_->set_reader(this); }

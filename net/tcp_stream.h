@@ -54,6 +54,7 @@ public:
     }
 
 protected:
+    void describe_as(const char* kind, wait_description& into) const;
     ~stream_wait() {
         RINGLET_REQUIRE(!waiting_, "a coroutine was destroyed while it waits for a stream");
     }
@@ -84,6 +85,7 @@ public:
         bytes_ = std::move(bytes);
         resume({});
     }
+    void describe(wait_description& into) const override;
 
 private:
     void begin() noexcept override;
@@ -99,6 +101,7 @@ public:
         : stream_wait(core), bytes_(bytes) {}
     bool await_ready() const noexcept { return bytes_.empty(); }
     void await_resume() const { check(); }
+    void describe(wait_description& into) const override;
 
 private:
     void begin() noexcept override;

@@ -2,8 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <deque>
 #include <thread>
 
@@ -91,4 +94,41 @@ TEST_CASE("the loop's end waits for the jobs, and they are reported all the same
         CHECK(each.done);
         CHECK_FALSE(each.queued());
     }
+}
+
+TEST_CASE("helper threads take no signal, so that it reaches the loop's thread") {
+    struct mask_reader : helper_job {
+        mask_reader()
+            : helper_job(
+                  [](helper_job& self) noexcept {
+                      auto& mine = static_cast<mask_reader&>(self);
+                      ::pthread_sigmask(SIG_SETMASK, nullptr, &mine.mask);
+                  },
+                  [](work& self) noexcept { static_cast<mask_reader&>(self).done = true; }) {}
+        sigset_t mask;
+        bool done = false;
+    };
+    sigset_t before;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
+    loop on;
+    mask_reader reader;
+    on.helpers().submit(reader);
+    CHECK(run_until(on, [&] { return reader.done; }, no_limit));
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD, SIGALRM, SIGPIPE}) {
+        CAPTURE(number);
+        CHECK(sigismember(&reader.mask, number) == 1);
+    }
+    CHECK(sigismember(&reader.mask, SIGSEGV) == 0);
+    sigset_t after;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &after);
+    CHECK(sigismember(&before, SIGINT) == sigismember(&after, SIGINT));
+    // With the loop's thread blocking it as well, a signal to the process stays pending.
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
+    ::kill(::getpid(), SIGUSR1);
+    const timespec limit = {10, 0};
+    CHECK(::sigtimedwait(&one, nullptr, &limit) == SIGUSR1);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

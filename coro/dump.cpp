@@ -1,0 +1,211 @@
+#include "coro/dump.h"
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdio>
+#include <string_view>
+#include <unordered_map>
+
+namespace ringlet {
+namespace {
+
+[[gnu::format(printf, 2, 3)]] void add(std::string& to, const char* format, ...) {
+    char text[128];
+    std::va_list values;
+    va_start(values, format);
+    const int bytes = std::vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    to.append(text, static_cast<std::size_t>(std::clamp(bytes, 0, int{sizeof text} - 1)));
+}
+
+double seconds(std::int64_t ns) noexcept { return static_cast<double>(ns) / 1e9; }
+
+live_job describe(const job& which) {
+    live_job line{&which};
+    if (const waiter* const waiting = which.waiting()) {
+        line.waits = true;
+        waiting->describe(line.wait);
+    }
+    return line;
+}
+
+// Folder and name: enough to find it, short enough for a line.
+std::string_view short_path(std::string_view path) noexcept {
+    const std::size_t name = path.rfind('/');
+    if (name == std::string_view::npos || name == 0) {
+        return path;
+    }
+    const std::size_t folder = path.rfind('/', name - 1);
+    return folder == std::string_view::npos ? path : path.substr(folder + 1);
+}
+
+void add_json(std::string& to, std::string_view text) {
+    to += '"';
+    for (const char c : text) {
+        if (c == '"' || c == '\\') {
+            to += '\\';
+            to += c;
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            add(to, "\\u%04x", static_cast<unsigned>(c));
+        } else {
+            to += c;
+        }
+    }
+    to += '"';
+}
+
+void add_text(std::string& to, const live_job& line, instant now) {
+    to.append(2 * line.depth, ' ');
+    to += "- " + line.which->describe();
+    if (const spawn_site& at = line.which->spawned(); at.file != nullptr) {
+        to += ", spawned at ";
+        to += short_path(at.file);
+        add(to, ":%u in ", at.line);
+        to += at.function;
+    }
+    if (line.waits) {
+        add(to, ", waits %.3f s for ", seconds(now - line.which->since()));
+        to += line.wait.kind;
+        to += line.wait.detail.empty() ? "" : " (" + line.wait.detail + ")";
+        if (line.wait.descriptor >= 0) {
+            add(to, ", descriptor %d", line.wait.descriptor);
+        }
+        if (line.wait.until >= 0) {
+            add(to, ", at most %.3f s more", seconds(std::max<instant>(line.wait.until - now, 0)));
+        }
+    } else {
+        to += ", running, or in an await that is not Ringlet's";
+    }
+    to += line.which->is_cancelled() ? "; cancelled\n" : "\n";
+}
+
+void add_wait_json(std::string& to, const wait_description& wait, instant now) {
+    to += "{\"kind\": ";
+    add_json(to, wait.kind);
+    to += ", \"detail\": ";
+    add_json(to, wait.detail);
+    if (wait.descriptor >= 0) {
+        add(to, ", \"descriptor\": %d", wait.descriptor);
+    }
+    if (wait.until >= 0) {
+        add(to, ", \"ends_in_s\": %.6f", seconds(std::max<instant>(wait.until - now, 0)));
+    }
+    to += '}';
+}
+
+void add_task_json(std::string& to, const live_job& line, const job* parent, instant now) {
+    add(to, "{\"id\": \"%p\", \"parent\": ", static_cast<const void*>(line.which));
+    if (parent != nullptr) {
+        add(to, "\"%p\"", static_cast<const void*>(parent));
+    } else {
+        to += "null";
+    }
+    to += ", \"what\": ";
+    add_json(to, line.which->describe());
+    to += line.which->is_cancelled() ? ", \"cancelled\": true" : ", \"cancelled\": false";
+    add(to, ", \"for_s\": %.6f, \"spawned\": ", seconds(now - line.which->since()));
+    if (const spawn_site& at = line.which->spawned(); at.file != nullptr) {
+        to += "{\"file\": ";
+        add_json(to, at.file);
+        add(to, ", \"line\": %u, \"function\": ", at.line);
+        add_json(to, at.function);
+        to += '}';
+    } else {
+        to += "null";
+    }
+    to += ", \"waits\": ";
+    if (line.waits) {
+        add_wait_json(to, line.wait, now);
+    } else {
+        to += "null";
+    }
+    to += '}';
+}
+
+}  // namespace
+
+std::vector<live_job> live_jobs(loop& owner) {
+    struct family {
+        std::vector<const job*> children;
+        bool told = false;
+    };
+    std::vector<const job*> all;
+    std::unordered_map<const job*, family> families;
+    for (const live_link* at = owner.jobs().next(); at != &owner.jobs(); at = at->next()) {
+        all.push_back(&job::of(*at));
+        families[all.back()];
+    }
+    std::vector<const job*> roots;
+    for (const job* each : all) {
+        const auto parent = families.find(each->parent());
+        (parent != families.end() ? parent->second.children : roots).push_back(each);
+    }
+    // Last, and told already unless a mistake of the program made them each other's parents.
+    roots.insert(roots.end(), all.begin(), all.end());
+    std::vector<live_job> lines;
+    std::vector<std::pair<const job*, std::size_t>> stack;
+    for (const job* root : roots) {
+        stack.emplace_back(root, 0);
+        while (!stack.empty()) {
+            const auto [next, depth] = stack.back();
+            stack.pop_back();
+            family& of = families[next];
+            if (of.told) {
+                continue;
+            }
+            of.told = true;
+            lines.push_back(describe(*next));
+            lines.back().depth = depth;
+            for (auto child = of.children.rbegin(); child != of.children.rend(); ++child) {
+                stack.emplace_back(*child, depth + 1);
+            }
+        }
+    }
+    return lines;
+}
+
+std::string dump_tasks(loop& owner) {
+    const instant now = owner.read_clock();
+    const std::vector<live_job> lines = live_jobs(owner);
+    const loop_stats stats = owner.stats();
+    std::string text;
+    add(text, "%zu live tasks, %" PRIu64 " operations, %" PRIu64 " timers, driver %s, at %.3f s\n",
+        lines.size(), stats.operations_live, stats.timers_pending, owner.driver().name(),
+        seconds(now));
+    for (const live_job& each : lines) {
+        add_text(text, each, now);
+    }
+    return text;
+}
+
+std::string dump_tasks_json(loop& owner) {
+    const instant now = owner.read_clock();
+    const std::vector<live_job> lines = live_jobs(owner);
+    const loop_stats stats = owner.stats();
+    std::string text = "{\"driver\": ";
+    add_json(text, owner.driver().name());
+    add(text, ", \"now_s\": %.6f, \"operations\": %" PRIu64 ", \"timers\": %" PRIu64
+        ", \"tasks\": [", seconds(now), stats.operations_live, stats.timers_pending);
+    std::vector<const job*> above;  // the jobs from the root down to the last line's
+    const char* separator = "\n";
+    for (const live_job& each : lines) {
+        above.resize(each.depth);
+        text += separator;
+        add_task_json(text, each, above.empty() ? nullptr : above.back(), now);
+        above.push_back(each.which);
+        separator = ",\n";
+    }
+    text += "]}\n";
+    return text;
+}
+
+dump_on_signal::dump_on_signal(loop& owner, int number)
+    : watch_(
+          owner, {number},
+          [](void* of, int) noexcept {
+              std::fputs(dump_tasks(*static_cast<loop*>(of)).c_str(), stderr);
+          },
+          &owner) {}
+
+}  // namespace ringlet
