@@ -111,8 +111,7 @@ private:
         void operator()(X509* what) const { X509_free(what); }
         void operator()(EVP_PKEY* what) const { EVP_PKEY_free(what); }
         void operator()(X509_CRL* what) const { X509_CRL_free(what); }
-        void operator()(ASN1_TIME* what) const { ASN1_TIME_free(what); }
-        void operator()(ASN1_INTEGER* what) const { ASN1_INTEGER_free(what); }
+        void operator()(ASN1_STRING* what) const { ASN1_STRING_free(what); }
     };
     using key = std::unique_ptr<EVP_PKEY, freed>;
 
