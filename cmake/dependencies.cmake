@@ -3,6 +3,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED COMPONENTS SSL Crypto)  # shared: its fixes come with the system's
 
 # ringlet_find(<target> <pkg-config module> <minimum> <header> <library> <what to install>)
 function(ringlet_find target module minimum header library advice)

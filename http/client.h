@@ -1,4 +1,4 @@
-// An HTTP/1.1 client on a loop: a pool of connections with global and per-host limits, keep-alive,
+// An HTTP/1.1 client on a loop, for http and https: a pool of connections with global and per-host limits, keep-alive,
 // redirects, gzip and deflate, a timeout per phase, size limits, and one safe retry when a kept
 // connection turns out to be dead. Loop thread only; a client must outlive its responses.
 //
@@ -25,14 +25,15 @@
 #include "http/url.h"
 #include "net/connect.h"
 #include "net/resolver.h"
+#include "net/tls_context.h"
 
 namespace ringlet::http {
 
-enum class phase { url, queue, resolve, connect, send, head, body, redirect };
+enum class phase { url, queue, resolve, connect, tls, send, head, body, redirect };
 
 std::string_view phase_text(phase at) noexcept;
 
-// what(): "<url>: <phase>: <cause>". code(): errno, an errc, or std::errc::bad_message for an
+// what(): "<url>: <phase>: <cause>". code(): errno, an errc, a tls_errc, or std::errc::bad_message for an
 // answer that is no HTTP (or not acceptable HTTP).
 class client_error : public error {
 public:
@@ -57,6 +58,7 @@ struct client_options {
     nanoseconds queue_timeout = wait_forever;             // for a place in the pool
     nanoseconds resolve_timeout = std::chrono::seconds(10);
     nanoseconds connect_timeout = std::chrono::seconds(10);
+    nanoseconds tls_timeout = std::chrono::seconds(10);   // the handshake
     nanoseconds send_timeout = std::chrono::seconds(30);  // for each 256 KiB of the request
     nanoseconds head_timeout = std::chrono::seconds(30);  // request sent to head received
     nanoseconds body_timeout = std::chrono::seconds(30);  // between two pieces of the body
@@ -67,6 +69,7 @@ struct client_options {
     limits sizes = client_limits();
     resolver_options resolver;
     connect_options connect;
+    tls_context tls;  // for https; none: made when it is needed, verifying as the system trusts
 
     // Bodies may be larger than what a server accepts: 64 MiB, plain or decoded.
     static limits client_limits() noexcept;
@@ -86,6 +89,7 @@ struct client_timings {
     instant granted = 0;  // got its place in the pool
     instant resolved = 0;
     instant connected = 0;
+    instant secured = 0;  // by TLS
     instant sent = 0;
     instant first_byte = 0;  // the head is there
     instant ended = 0;       // the body is there
@@ -175,6 +179,7 @@ private:
     task<void> attempt(incoming::state& state);
     task<void> take_place(incoming::state& state);
     task<void> connect(incoming::state& state);
+    task<tcp_stream> secure(tcp_stream stream, std::string host);
     task<void> exchange(incoming::state& state, std::string_view text);
     std::string render(const incoming::state& state) const;
     bool take_idle(incoming::state& state);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "net/connection.h"
+#include "net/tls_engine.h"
 
 namespace ringlet {
 namespace detail {
@@ -59,7 +60,8 @@ public:
         RINGLET_REQUIRE(reader_ == nullptr && writer_ == nullptr,
                         "a stream was closed while a coroutine waits for it");
     }
-    void set_reader(receive_wait* reader) noexcept {
+    // A receive_wait, or during the TLS handshake, when nothing is received, its secure_wait.
+    void set_reader(stream_wait* reader) noexcept {
         RINGLET_REQUIRE(reader_ == nullptr || reader == nullptr,
                         "two coroutines receive from one stream at once");
         reader_ = reader;
@@ -73,12 +75,27 @@ public:
         send_from(bytes);
     }
 
+    bool ended(std::error_code& code) const noexcept {
+        if (end_seen_) {
+            code = end_code_ ? end_code_ : make_error_code(tls_errc::handshake_cut);
+        }
+        return end_seen_;
+    }
+    // What came before the handshake belongs to it.
+    void secure(std::unique_ptr<tls_engine> engine) {
+        start_tls(std::move(engine),
+                  unread_ ? std::as_bytes(std::span(*unread_)).subspan(unread_taken_)
+                          : std::span<const std::byte>());
+        unread_.reset();
+        unread_taken_ = 0;
+    }
+
 private:
     ~stream_core() override = default;
 
     void on_received(chunk bytes) noexcept override {
-        if (receive_wait* const reader = std::exchange(reader_, nullptr)) {
-            reader->resume_with(std::move(bytes));
+        if (stream_wait* const reader = std::exchange(reader_, nullptr)) {
+            static_cast<receive_wait*>(reader)->resume_with(std::move(bytes));
             return;
         }
         keep(bytes);
@@ -89,13 +106,17 @@ private:
     void on_end(std::error_code code) noexcept override {
         end_seen_ = true;
         end_code_ = code;
-        if (receive_wait* const reader = std::exchange(reader_, nullptr)) {
-            reader->resume(code);
-        }
+        end_read(code);
     }
+    void on_secured() noexcept override { end_read({}); }
     void on_sent() noexcept override { end_send({}); }
     void on_send_failed(std::error_code code) noexcept override { end_send(code); }
 
+    void end_read(std::error_code code) noexcept {
+        if (stream_wait* const reader = std::exchange(reader_, nullptr)) {
+            reader->resume(code);
+        }
+    }
     void end_send(std::error_code code) noexcept {
         if (send_wait* const writer = std::exchange(writer_, nullptr)) {
             writer->resume(code);
@@ -109,7 +130,7 @@ private:
         }
     }
 
-    receive_wait* reader_ = nullptr;
+    stream_wait* reader_ = nullptr;
     send_wait* writer_ = nullptr;
     std::unique_ptr<std::string> unread_;
     std::size_t unread_taken_ = 0;  // how much of it has been read all the same
@@ -149,6 +170,37 @@ void receive_wait::run_cancelled(work& item) noexcept {
 void send_wait::begin() noexcept { core_->set_writer(*this, bytes_); }
 
 void send_wait::cancel_wait() noexcept { core_->cancel_send(); }
+
+secure_wait::secure_wait(stream_core* core, std::unique_ptr<tls_engine> engine) noexcept
+    : stream_wait(core), work(&run_cancelled), engine_(std::move(engine)) {}
+
+secure_wait::~secure_wait() = default;
+
+bool secure_wait::await_ready() noexcept { return core_->ended(code_); }
+
+void secure_wait::await_resume() const {
+    if (code_) {
+        const tls_engine* const engine = core_->tls();
+        const bool explained = engine != nullptr && !engine->detail().empty();
+        throw_code(code_, explained ? engine->detail().c_str() : nullptr);
+    }
+}
+
+void secure_wait::begin() noexcept {
+    core_->set_reader(this);
+    core_->secure(std::move(engine_));
+}
+
+void secure_wait::cancel_wait() noexcept {
+    if (!queued()) {
+        core_->set_reader(nullptr);
+        core_->loop().post(*this);
+    }
+}
+
+void secure_wait::run_cancelled(work& item) noexcept {
+    static_cast<secure_wait&>(item).resume(std::make_error_code(std::errc::operation_canceled));
+}
 
 }  // namespace detail
 
@@ -204,5 +256,11 @@ bool tcp_stream::readable() const noexcept { return core_->readable(); }
 address tcp_stream::local_address() const noexcept { return core_->local_address(); }
 address tcp_stream::peer_address() const noexcept { return core_->peer_address(); }
 int tcp_stream::descriptor() const noexcept { return core_->descriptor(); }
+
+detail::secure_wait tcp_stream::secure(std::unique_ptr<tls_engine> engine) noexcept {
+    return {core_, std::move(engine)};
+}
+
+const tls_engine& tcp_stream::tls() const noexcept { return *core_->tls(); }
 
 }  // namespace ringlet

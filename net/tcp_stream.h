@@ -7,6 +7,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -18,6 +19,8 @@
 #include "net/chunk.h"
 
 namespace ringlet {
+
+class tls_engine;
 
 namespace detail {
 
@@ -110,6 +113,22 @@ private:
     std::span<const std::byte> bytes_;
 };
 
+// The TLS handshake.
+class secure_wait final : public stream_wait, private work {
+public:
+    secure_wait(stream_core* core, std::unique_ptr<tls_engine> engine) noexcept;
+    ~secure_wait();
+    bool await_ready() noexcept;
+    void await_resume() const;  // the error's text says more of a certificate that was refused
+
+private:
+    void begin() noexcept override;
+    void cancel_wait() noexcept override;
+    static void run_cancelled(work& item) noexcept;
+
+    std::unique_ptr<tls_engine> engine_;
+};
+
 }  // namespace detail
 
 class tcp_stream {
@@ -153,6 +172,11 @@ public:
     address local_address() const noexcept;
     address peer_address() const noexcept;
     int descriptor() const noexcept;
+
+protected:
+    // What tls_stream is made with.
+    detail::secure_wait secure(std::unique_ptr<tls_engine> engine) noexcept;
+    const tls_engine& tls() const noexcept;
 
 private:
     detail::stream_core* core_ = nullptr;
