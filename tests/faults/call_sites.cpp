@@ -160,20 +160,23 @@ call_site find_call_site() noexcept {
     call_site site;
     _Unwind_Backtrace(&add_frame, &site);
     std::size_t hashed = 0;
-    bool decided = false;
+    const symbol* inner = nullptr;
     for (std::size_t at = 0; at < site.depth && hashed < hashed_frames; ++at) {
         const symbol* const found = find_symbol(site.frames[at]);
         if (found == nullptr || found->whose == owner::nobody) {
             continue;
         }
-        if (!decided) {
-            decided = true;
+        if (inner == nullptr) {
             site.library = found->whose == owner::library;
+        } else if (std::strstr(found->name, "4test9run_until") != nullptr &&
+                   std::strstr(inner->name, "4loop11start_timer") != nullptr) {
+            site.library = false;  // the time limit of the test itself
         }
         if (found->whose == owner::library) {
             site.place = (site.place ^ site.frames[at]) * 0x100000001b3U;
             ++hashed;
         }
+        inner = found;
     }
     return site;
 }
