@@ -533,8 +533,12 @@ TEST_CASE("a drain closes the idle, lets the busy finish, and says when all have
         CHECK((!fresh.code && !idle.code));
         CHECK(idles == 0);
         CHECK(!here.web->idle());
-        const std::error_code refused = co_await failure_of(here.visit());
-        CHECK((!refused || refused == std::errc::connection_refused));  // or closed at once
+        // The listener is closed once its accept has been cancelled, which may come late.
+        std::error_code refused;
+        for (int tries = 0; tries < 100 && refused != std::errc::connection_refused; ++tries) {
+            refused = co_await failure_of(here.visit());
+        }
+        CHECK(refused == std::errc::connection_refused);
 
         busy_of.at->respond(200, "a/b", "done");
         const answer got = co_await busy.hear();
@@ -555,7 +559,6 @@ TEST_CASE("a drain closes the idle, lets the busy finish, and says when all have
             each->stream.close();
         }
         co_await until([&] { return here.web->idle(); });
-        CHECK(here.web->stats().connections == 5);
         CHECK(idles == 1);
         here.web->on_idle([](void* count) noexcept { ++*static_cast<int*>(count); }, &idles);
         CHECK(idles == 2);  // it has ended already
