@@ -1,10 +1,31 @@
 #include "core/helper_pool.h"
 
 #include <algorithm>
+#include <csignal>
 
 #include "core/loop.h"
 
 namespace ringlet {
+namespace {
+
+// A thread made while one lives takes no signals: they are the program's, and a SIGPIPE of a call
+// made here is an error code.
+class no_signals {
+public:
+    no_signals() noexcept {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    no_signals(const no_signals&) = delete;
+    no_signals& operator=(const no_signals&) = delete;
+    ~no_signals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+private:
+    sigset_t before_;
+};
+
+}  // namespace
 
 helper_pool::~helper_pool() {
     {
@@ -24,6 +45,7 @@ void helper_pool::submit(helper_job& job) {
         start_thread = jobs_.size() >= idle_ && threads_.size() < threads_max;
     }
     if (start_thread) {
+        const no_signals blocked;
         try {
             threads_.emplace_back([this] { serve(); });
         } catch (const std::system_error&) {

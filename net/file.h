@@ -81,6 +81,8 @@ public:
     int descriptor() const noexcept { return held_.get(); }
     loop& owner() const noexcept { return held_.loop(); }
     const std::string& path() const noexcept { return path_; }
+    // For operations of one's own on it (net/descriptor.h).
+    owned_descriptor& held() noexcept { return held_; }
 
     // Fills `into` from that place on; fewer bytes only at the end of the file.
     task<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into);
