@@ -57,8 +57,18 @@ public:
     bool readable() const noexcept { return unread_ || end_seen_; }
 
     void require_nobody_waits() const noexcept {
-        RINGLET_REQUIRE(reader_ == nullptr && writer_ == nullptr,
+        RINGLET_REQUIRE(reader_ == nullptr && writer_ == nullptr && users_ == 0,
                         "a stream was closed while a coroutine waits for it");
+    }
+    void add_user(bool sends) noexcept {
+        require_may_send(sends);
+        RINGLET_REQUIRE(!sends || !sending(), "two coroutines send to one stream at once");
+        ++users_;
+        sending_user_ = sending_user_ || sends;
+    }
+    void drop_user(bool sends) noexcept {
+        --users_;
+        sending_user_ = sending_user_ && !sends;
     }
     // A receive_wait, or during the TLS handshake, when nothing is received, its secure_wait.
     void set_reader(stream_wait* reader) noexcept {
@@ -70,7 +80,7 @@ public:
         }
     }
     void set_writer(send_wait& writer, std::span<const std::byte> bytes) noexcept {
-        RINGLET_REQUIRE(writer_ == nullptr, "two coroutines send to one stream at once");
+        require_may_send(true);
         writer_ = &writer;
         send_from(bytes);
     }
@@ -92,6 +102,11 @@ public:
 
 private:
     ~stream_core() override = default;
+
+    void require_may_send(bool sends) const noexcept {
+        RINGLET_REQUIRE(!sends || (writer_ == nullptr && !sending_user_),
+                        "two coroutines send to one stream at once");
+    }
 
     void on_received(chunk bytes) noexcept override {
         if (stream_wait* const reader = std::exchange(reader_, nullptr)) {
@@ -136,6 +151,8 @@ private:
     std::size_t unread_taken_ = 0;  // how much of it has been read all the same
     std::error_code end_code_;
     bool end_seen_ = false;
+    bool sending_user_ = false;
+    std::uint16_t users_ = 0;  // coroutines with operations of their own
 };
 
 void stream_wait::describe_as(const char* kind, wait_description& into) const {
@@ -204,7 +221,7 @@ void secure_wait::run_cancelled(work& item) noexcept {
 
 }  // namespace detail
 
-tcp_stream::tcp_stream(loop& owner, int fd) {
+stream::stream(loop& owner, int fd) {
     try {
         core_ = new detail::stream_core(owner, fd);
     } catch (...) {
@@ -213,7 +230,7 @@ tcp_stream::tcp_stream(loop& owner, int fd) {
     }
 }
 
-task<std::size_t> tcp_stream::read_some(std::span<std::byte> into) {
+task<std::size_t> stream::read_some(std::span<std::byte> into) {
     if (const std::size_t bytes = core_->copy_unread(into); bytes > 0 || into.empty()) {
         co_return bytes;
     }
@@ -226,7 +243,7 @@ task<std::size_t> tcp_stream::read_some(std::span<std::byte> into) {
     co_return bytes;
 }
 
-task<void> tcp_stream::read_exactly(std::span<std::byte> into) {
+task<void> stream::read_exactly(std::span<std::byte> into) {
     while (!into.empty()) {
         const std::size_t bytes = co_await read_some(into);
         if (bytes == 0) {
@@ -236,31 +253,51 @@ task<void> tcp_stream::read_exactly(std::span<std::byte> into) {
     }
 }
 
-void tcp_stream::shutdown_send() noexcept { core_->shutdown_send(); }
+void stream::shutdown_send() noexcept { core_->shutdown_send(); }
 
-void tcp_stream::close() noexcept {
+void stream::close() noexcept {
     if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
         core->require_nobody_waits();
         core->close();
     }
 }
 
-void tcp_stream::abort() noexcept {
+void stream::abort() noexcept {
     if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
         core->require_nobody_waits();
         core->abort();
     }
 }
 
-bool tcp_stream::readable() const noexcept { return core_->readable(); }
+bool stream::readable() const noexcept { return core_->readable(); }
+loop& stream::owner() const noexcept { return core_->loop(); }
+int stream::descriptor() const noexcept { return core_->descriptor(); }
+
+socket_options stream::options() const noexcept {
+    return {core_->loop().driver(), core_->descriptor()};
+}
+
 address tcp_stream::local_address() const noexcept { return core_->local_address(); }
 address tcp_stream::peer_address() const noexcept { return core_->peer_address(); }
-int tcp_stream::descriptor() const noexcept { return core_->descriptor(); }
 
-detail::secure_wait tcp_stream::secure(std::unique_ptr<tls_engine> engine) noexcept {
+void stream::require_not_receiving() const noexcept {
+    RINGLET_REQUIRE(!core_->receiving(),
+                    "descriptors were asked for on a stream that receives without them");
+}
+
+detail::stream_use::stream_use(stream& used, bool sends) : core_(used.core_), sends_(sends) {
+    if (core_ == nullptr) {
+        throw error(errc::closed);
+    }
+    core_->add_user(sends);
+}
+
+detail::stream_use::~stream_use() { core_->drop_user(sends_); }
+
+detail::secure_wait stream::secure(std::unique_ptr<tls_engine> engine) noexcept {
     return {core_, std::move(engine)};
 }
 
-const tls_engine& tcp_stream::tls() const noexcept { return *core_->tls(); }
+const tls_engine& stream::tls() const noexcept { return *core_->tls(); }
 
 }  // namespace ringlet
