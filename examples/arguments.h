@@ -1,5 +1,6 @@
 // What the small servers share: `NAME PORT [--host ADDRESS]`, listening, and an orderly stop on
-// SIGINT or SIGTERM. Bad arguments: a sentence on stderr and exit code 2.
+// SIGINT or SIGTERM; SIGUSR1 prints what every task waits for on stderr. Bad arguments: a sentence
+// on stderr and exit code 2.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,8 @@
 
 #include "core/loop.h"
 #include "core/signals.h"
+#include "coro/dump.h"
+#include "coro/run.h"
 #include "net/address.h"
 
 namespace ringlet::examples {
@@ -21,11 +24,15 @@ struct serve_arguments {
     address where;
 };
 
-inline serve_arguments parse_serve_arguments(int count, char** arguments, const char* name) {
+// `add_options(app)` may add some of the program's own.
+template <class AddOptions>
+serve_arguments parse_serve_arguments(int count, char** arguments, const char* name,
+                                      AddOptions add_options) {
     serve_arguments parsed;
     CLI::App app{std::string(name) + ": see the README", name};
     app.add_option("port", parsed.port, "the TCP port; 0 takes a free one")->required();
     app.add_option("--host", parsed.host, "the address to listen on (127.0.0.1)");
+    add_options(app);
     try {
         app.parse(count, arguments);
     } catch (const CLI::ParseError& wrong) {
@@ -46,9 +53,9 @@ inline serve_arguments parse_serve_arguments(int count, char** arguments, const 
 
 // Serves with what `make(loop)` gives (a pointer to an http::server) until a signal comes; then
 // answers in progress end, at most for `grace`.
-template <class Make>
-int serve_main(int count, char** arguments, const char* name, Make make) {
-    const serve_arguments parsed = parse_serve_arguments(count, arguments, name);
+template <class Make, class AddOptions>
+int serve_main(int count, char** arguments, const char* name, Make make, AddOptions add_options) {
+    const serve_arguments parsed = parse_serve_arguments(count, arguments, name, add_options);
     if (parsed.leave) {
         return parsed.exit_code;
     }
@@ -57,6 +64,7 @@ int serve_main(int count, char** arguments, const char* name, Make make) {
         const signal_watch stop(
             events, {SIGINT, SIGTERM},
             [](void* to, int) noexcept { static_cast<loop*>(to)->stop(); }, &events);
+        const dump_on_signal dumps(events);
         const auto service = make(events);
         const address at = service->listen(parsed.where);
         std::printf("%s on http://%s/ (%s)\n", name, at.text().c_str(), events.driver().name());
@@ -71,11 +79,17 @@ int serve_main(int count, char** arguments, const char* name, Make make) {
             events.run_once();
             events.cancel_timer(wake);
         }
+        finish_detached(events);
     } catch (const error& failure) {
         std::fprintf(stderr, "%s: %s\n", name, failure.what());
         return 2;
     }
     return 0;
+}
+
+template <class Make>
+int serve_main(int count, char** arguments, const char* name, Make make) {
+    return serve_main(count, arguments, name, make, [](CLI::App&) {});
 }
 
 }  // namespace ringlet::examples

@@ -1,10 +1,12 @@
-// echo_server PORT [--host ADDRESS]: sends everything back, until SIGINT or SIGTERM.
+// echo_server PORT [--host ADDRESS]: sends everything back, until SIGINT or SIGTERM. SIGUSR1 prints
+// what every task waits for.
 #include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
 
+#include "coro/dump.h"
 #include "coro/run.h"
 #include "coro/scope.h"
 #include "coro/signals.h"
@@ -33,6 +35,7 @@ task<void> accept_all(tcp_listener& listener, scope& connections) {
 
 task<void> serve(loop& owner, address where) {
     signals stop(owner, {SIGINT, SIGTERM});
+    const dump_on_signal dumps(owner);
     tcp_listener listener(owner, where);
     std::printf("listening on %s\n", listener.local_address().text().c_str());
     std::fflush(stdout);

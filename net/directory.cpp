@@ -102,7 +102,7 @@ task<void> remove_directory(loop& owner, std::string path) {
 
 task<void> make_fifo(loop& owner, std::string path, mode_t permissions) {
     const char* const name = path.c_str();
-    on_helper making(owner, [name, permissions] {
+    on_helper making([name, permissions] {
         return ::mkfifo(name, permissions) == 0 ? 0 : -errno;
     });
     if (const int result = co_await making; result < 0) {
@@ -112,7 +112,7 @@ task<void> make_fifo(loop& owner, std::string path, mode_t permissions) {
 
 task<std::vector<directory_entry>> list_directory(loop& owner, std::string path,
                                                   std::size_t entries_max) {
-    on_helper reading(owner, [&path, entries_max](const std::atomic<bool>& stop) {
+    on_helper reading([&path, entries_max](const std::atomic<bool>& stop) {
         return read_entries(path, entries_max, stop);
     });
     co_return co_await reading;

@@ -202,7 +202,7 @@ task<file_status> file::status() {
 task<void> file::truncate(std::uint64_t size) {
     const owned_descriptor::use used(held_);
     const int fd = held_.get();
-    on_helper cutting(held_.loop(), [fd, size] {
+    on_helper cutting([fd, size] {
         return ::ftruncate(fd, static_cast<off_t>(size)) == 0 ? 0 : -errno;
     });
     if (const int result = co_await cutting; result < 0) {

@@ -56,7 +56,10 @@ enum class process_group : unsigned char {
     session   // a session, and so a group, of its own, without a terminal
 };
 
+// No aggregates, these two: GCC 12 destroys such twice where a co_await makes them from `{}`.
 struct process_options {
+    process_options() {}
+
     // The program and its arguments. A name without '/' is looked for in the PATH of the child's
     // environment.
     std::vector<std::string> arguments;
@@ -138,6 +141,8 @@ private:
 };
 
 struct run_process_options {
+    run_process_options() {}
+
     std::string input = {};  // written to its standard input, which then ends
     std::size_t output_bytes_max = 16 * 1024 * 1024;  // of each of the two streams
     nanoseconds timeout = wait_forever;

@@ -110,7 +110,7 @@ task<bool> send_by_helper(transfer& moved) {
         co_await wait_writable(moved.to);
         const auto offset = static_cast<off_t>(moved.offset);
         const std::size_t bytes = moved.at_most(step);
-        on_helper sending(moved.to.owner(), [socket, source, offset, bytes] {
+        on_helper sending([socket, source, offset, bytes] {
             off_t at = offset;
             const ssize_t count = ::sendfile(socket, source, &at, bytes);
             return count >= 0 ? static_cast<int>(count) : -errno;

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "core/signals.h"
+#include "coro/dump.h"
 #include "coro/run.h"
 #include "examples/crawler/crawl.h"
 #include "examples/crawler/options.h"
@@ -43,6 +44,7 @@ int crawl_with(const program_options& options) {
             what.stopped() ? what.cut() : what.stop();
         },
         &running);
+    const dump_on_signal dumps(events);
     run(events, crawl_to_end(events, running, out));
     out.finish(running, events.read_clock());
     return running.stopped() ? exit_interrupted : exit_ok;

@@ -1,84 +1,99 @@
 #include "coro/on_helper.h"
 
-#include <doctest/doctest.h>
-
 #include <atomic>
-#include <chrono>
 #include <csignal>
-#include <memory>
-#include <string>
 #include <thread>
-#include <vector>
 
-#include "coro/run.h"
-#include "coro/scope.h"
-#include "coro/suspension.h"
-#include "coro/task.h"
-#include "tests/support/support.h"
+#include "coro/dump.h"
+#include "coro/gather.h"
+#include "coro/timeout.h"
+#include "tests/coro/stories.h"
 
 using namespace ringlet;
 using namespace ringlet::test;
+using namespace std::chrono_literals;
 
 namespace {
 
-task<void> block_on(loop& owner, std::atomic<int>& begun, const std::atomic<bool>& gate) {
-    on_helper blocking(owner, [&begun, &gate] {
+task<std::string> text_from_helper() {
+    auto make = [] { return std::string("made there"); };
+    co_return co_await on_helper(make);
+}
+
+task<void> hold(std::atomic<bool>& go, std::atomic<int>& begun) {
+    auto wait = [&] {
         ++begun;
-        while (!gate) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        while (!go) {
+            std::this_thread::sleep_for(1ms);
         }
-    });
-    co_await blocking;
+    };
+    co_await on_helper(wait);
 }
 
 }  // namespace
 
-TEST_CASE("a call runs on another thread, and its value or failure comes back") {
-    loop owner;
-    run(owner, [](loop& on) -> task<void> {
-        on_helper asking(on, [] { return std::this_thread::get_id(); });
-        const std::thread::id there = co_await asking;
-        CHECK(there != std::this_thread::get_id());
-        on_helper making(on, [] { return std::make_unique<std::string>("moved"); });
-        const std::unique_ptr<std::string> made = co_await making;
-        CHECK(*made == "moved");
-        on_helper failing(on, []() -> int { throw error(errc::bad_address, "there"); });
-        std::string said;
-        try {
-            (void)co_await failing;
-        } catch (const error& failure) {
-            said = failure.what();
+TEST_SUITE_BEGIN("coro on_helper");
+
+TEST_CASE("a function runs on another thread, its value and its exception come back") {
+    CHECK(play(text_from_helper()) == "made there");
+    const auto thread_of = []() -> task<std::thread::id> {
+        auto ask = [] { return std::this_thread::get_id(); };
+        co_return co_await on_helper(ask);
+    };
+    CHECK(play(thread_of()) != std::this_thread::get_id());
+    const auto fails = []() -> task<void> {
+        auto fail = [] { throw std::runtime_error("there"); };
+        co_await on_helper(fail);
+    };
+    CHECK(ending_of(fails()) == "there");
+}
+
+TEST_CASE("more calls than threads all end, and the loop turns meanwhile") {
+    loop on;
+    std::atomic<bool> go{false};
+    std::atomic<int> begun{0};
+    const auto story = [](std::atomic<bool>& may, std::atomic<int>& count) -> task<void> {
+        std::vector<task<void>> all;
+        for (int i = 0; i < 20; ++i) {
+            all.push_back(hold(may, count));
         }
-        CHECK(said.find("there") == 0);
-    }(owner));
+        const auto release = [](std::atomic<bool>& flag) -> task<void> {
+            co_await yield_now();
+            flag = true;
+        };
+        all.push_back(release(may));
+        co_await gather(std::move(all));
+    };
+    run(on, story(go, begun));
+    CHECK(begun == 20);
 }
 
 TEST_CASE("a cancel takes back what has not begun and waits for what has") {
-    loop owner;
+    loop on;
+    std::atomic<bool> go{false};
     std::atomic<int> begun{0};
-    std::atomic<bool> gate{false};
-    constexpr int count = 20;
-    run(owner, [](loop& on, std::atomic<int>& runs, std::atomic<bool>& open) -> task<void> {
-        scope all(on);
-        for (int i = 0; i < count; ++i) {
-            all.spawn(block_on(on, runs, open));
-        }
-        while (runs < static_cast<int>(helper_pool::threads_max)) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
-        all.cancel();
-        for (int turn = 0; turn < 5; ++turn) {
-            co_await yield_now();
-        }
-        CHECK(all.size() == helper_pool::threads_max);
-        open = true;
-        try {
-            co_await all.join();
-        } catch (const cancelled&) {
-        }
-    }(owner, begun, gate));
+    std::vector<std::unique_ptr<hand_job<void>>> jobs;
+    for (unsigned i = 0; i < helper_pool::threads_max + 3; ++i) {
+        jobs.push_back(std::make_unique<hand_job<void>>(on, hold(go, begun)));
+        jobs.back()->start();
+    }
+    while (begun < static_cast<int>(helper_pool::threads_max)) {
+        std::this_thread::sleep_for(1ms);
+    }
+    CHECK(std::string(live_jobs(on).front().wait.kind) == "helper thread");
+    for (const auto& each : jobs) {
+        each->cancel();
+    }
+    on.run_once(false);
+    CHECK_FALSE(jobs.front()->finished());
+    CHECK(jobs.back()->finished());
+    go = true;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        CHECK(run_until(on, [&] { return jobs[i]->finished(); }, no_limit));
+        CHECK(ending(jobs[i]->finish()) ==
+              (i < helper_pool::threads_max ? "value" : "cancelled"));
+    }
     CHECK(begun == static_cast<int>(helper_pool::threads_max));
-    CHECK(run_until(owner, [&] { return owner.helpers().outstanding() == 0; }, no_limit));
 }
 
 TEST_CASE("a call that looks at its stop flag ends early when it is cancelled") {
@@ -86,8 +101,8 @@ TEST_CASE("a call that looks at its stop flag ends early when it is cancelled") 
     std::atomic<int> state{0};
     run(owner, [](loop& on, std::atomic<int>& at) -> task<void> {
         scope one(on);
-        one.spawn([](loop& of, std::atomic<int>& told) -> task<void> {
-            on_helper looping(of, [&told](const std::atomic<bool>& stop) {
+        one.spawn([](std::atomic<int>& told) -> task<void> {
+            on_helper looping([&told](const std::atomic<bool>& stop) {
                 told = 1;
                 while (!stop) {
                     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -95,7 +110,7 @@ TEST_CASE("a call that looks at its stop flag ends early when it is cancelled") 
                 told = 2;
             });
             co_await looping;
-        }(on, at));
+        }(at));
         while (at != 1) {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
@@ -105,40 +120,19 @@ TEST_CASE("a call that looks at its stop flag ends early when it is cancelled") 
     CHECK(state == 2);
 }
 
-TEST_CASE("in a job that is cancelled already nothing begins") {
-    loop owner;
-    std::atomic<int> begun{0};
-    const std::atomic<bool> gate{true};
-    run(owner, [](loop& on, std::atomic<int>& runs, const std::atomic<bool>& open) -> task<void> {
-        scope one(on);
-        one.spawn([](loop& of, std::atomic<int>& counted,
-                     const std::atomic<bool>& passing) -> task<void> {
-            try {
-                co_await sleep_for(std::chrono::hours(1));
-            } catch (const cancelled&) {
-            }
-            co_await block_on(of, counted, passing);
-        }(on, runs, open));
-        one.cancel();
-        try {
-            co_await one.join();
-        } catch (const cancelled&) {
-        }
-    }(owner, begun, gate));
-    CHECK(begun == 0);
-}
-
 TEST_CASE("helper threads leave signals to the program") {
     loop owner;
-    run(owner, [](loop& on) -> task<void> {
-        on_helper looking(on, [] {
+    run(owner, []() -> task<void> {
+        on_helper looking([] {
             sigset_t now;
             ::pthread_sigmask(SIG_SETMASK, nullptr, &now);
             return ::sigismember(&now, SIGTERM) == 1 && ::sigismember(&now, SIGPIPE) == 1;
         });
         CHECK(co_await looking);
-    }(owner));
+    }());
     sigset_t now;
     ::pthread_sigmask(SIG_SETMASK, nullptr, &now);
     CHECK(::sigismember(&now, SIGTERM) == 0);
 }
+
+TEST_SUITE_END();
