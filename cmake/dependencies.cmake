@@ -25,3 +25,16 @@ ringlet_find(uring liburing 2.3 liburing.h uring
              "install liburing-dev (Debian 12 and newer have it), or run scripts/setup")
 ringlet_find(llhttp libllhttp 9.2.1 llhttp.h llhttp
              "install libllhttp-dev (in Debian 13 and newer), or run scripts/setup on Debian 12")
+
+# Boost says nothing to pkg-config.
+find_path(boost_context_include boost/context/detail/fcontext.hpp)
+find_library(boost_context_library NAMES libboost_context.a boost_context)
+if(NOT boost_context_include OR NOT boost_context_library)
+    message(FATAL_ERROR "Ringlet needs Boost.Context, and did not find it: install "
+            "libboost-context-dev (Debian 12 and newer have it), or run scripts/setup")
+endif()
+message(STATUS "Found Boost.Context: ${boost_context_library}")
+add_library(ringlet::boost_context UNKNOWN IMPORTED)
+set_target_properties(ringlet::boost_context PROPERTIES
+    IMPORTED_LOCATION ${boost_context_library}
+    INTERFACE_INCLUDE_DIRECTORIES ${boost_context_include})
