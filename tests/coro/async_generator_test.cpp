@@ -240,7 +240,7 @@ TEST_CASE("a cancel of the reader's job ends the wait of the generator, and unwi
     CHECK(cleaned);
 }
 
-TEST_CASE("a generator of a cancelled job goes on until it waits, and may end in peace") {
+TEST_CASE("a generator of a cancelled job goes on until its next wait") {
     no_leaks check;
     loop on;
     auto story = [](int* read) -> task<void> {
@@ -251,16 +251,10 @@ TEST_CASE("a generator of a cancelled job goes on until it waits, and may end in
     };
     int read = 0;
     hand_job<void> job(on, story(&read));
-    job.start();  // waits before the first value
-    run_until(on, [&] { return read > 0; });
-    CHECK(read == 10);
-    CHECK(ending(job.finish()) == "value");
-    read = 0;
-    hand_job<void> again(on, story(&read));
-    again.start();
-    again.cancel();
-    CHECK(ending(again.finish()) == "cancelled");
-    CHECK(read == 0);
+    job.start();
+    job.cancel();  // the wait before the first value has ended already, the one before the sixth not
+    CHECK(ending(job.finish()) == "cancelled");
+    CHECK(read == 5);
 }
 
 TEST_CASE("a deadline reaches the operation that a generator has in flight, and waits for it") {
