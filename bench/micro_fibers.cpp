@@ -112,9 +112,8 @@ void measure_pipelines(loop& owner) {
                      [](auto source) { return std::move(source) | map(child); });
     measure_pipeline("pipeline with a buffer", owner, 100'000,
                      [](auto source) { return std::move(source) | buffer(64); });
-    measure_pipeline("pipeline with an ordered parallel", owner, 50'000, [](auto source) {
-        return std::move(source) | parallel(8, child, ordered);
-    });
+    measure_pipeline("pipeline with an ordered parallel", owner, 50'000,
+                     [](auto source) { return std::move(source) | parallel(8, child, ordered); });
 }
 
 }  // namespace

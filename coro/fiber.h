@@ -4,11 +4,11 @@
 //
 //     task<std::size_t> length = run_fiber([&] { return await(web.get(url)).body.size(); });
 //
-// The task is like any other: lazy, and awaited, or given to scope, gather, with_timeout, to_future.
-// The fiber is a job of its own; cancelling whoever awaits it cancels it, which throws `cancelled`
-// out of the `await` it is in, and waits for its end. What `fn` throws comes out of the task. `fn`
-// is kept until it has ended. The tasks a fiber waits for run on the loop's stack, not on the
-// fiber's. Loop thread only.
+// The task is like any other: lazy, and awaited, or given to scope, gather, with_timeout,
+// to_future. The fiber is a job of its own; cancelling whoever awaits it cancels it, which throws
+// `cancelled` out of the `await` it is in, and waits for its end. What `fn` throws comes out of the
+// task. `fn` is kept until it has ended. The tasks a fiber waits for run on the loop's stack, not
+// on the fiber's. Loop thread only.
 //
 // An overflow of the stack ends the program with SIGSEGV (coro/fiber_stack.h). Destroying a fiber
 // that has begun and not ended ends it with a sentence, and so does `await` outside any fiber.

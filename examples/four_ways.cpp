@@ -142,8 +142,8 @@ bool show(const char* way, loop& owner, const std::string& url) {
     http::client web(owner);  // a new one each time: the figures are those of this way alone
     try {
         const answer got = run(owner, fetch(way, web, url));
-        std::printf("%-9s  status %d, %zu bytes, fingerprint %016" PRIx64
-                    ", %u tries, %" PRIu64 " requests, %" PRIu64 " connections\n",
+        std::printf("%-9s  status %d, %zu bytes, fingerprint %016" PRIx64 ", %u tries, %" PRIu64
+                    " requests, %" PRIu64 " connections\n",
                     way, got.status, got.bytes, got.fingerprint, got.tries, web.stats().requests,
                     web.stats().connections);
         return true;

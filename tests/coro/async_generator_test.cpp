@@ -252,7 +252,8 @@ TEST_CASE("a generator of a cancelled job goes on until its next wait") {
     int read = 0;
     hand_job<void> job(on, story(&read));
     job.start();
-    job.cancel();  // the wait before the first value has ended already, the one before the sixth not
+    job.cancel();  // the wait before the first value has ended already, the one before the sixth
+                   // not
     CHECK(ending(job.finish()) == "cancelled");
     CHECK(read == 5);
 }

@@ -172,9 +172,7 @@ TEST_CASE("a fiber that overflows its stack hits the guard, and nothing else") {
         handle.sa_sigaction = &report_fault;
         handle.sa_flags = SA_SIGINFO | SA_ONSTACK;
         ::sigaction(SIGSEGV, &handle, nullptr);
-        auto story = []() -> task<int> {
-            co_return co_await run_fiber([] { return fall(0); });
-        };
+        auto story = []() -> task<int> { co_return co_await run_fiber([] { return fall(0); }); };
         play(story());
     });
     CHECK(words.substr(0, 3) == "---");

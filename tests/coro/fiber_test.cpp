@@ -234,7 +234,9 @@ TEST_CASE("exceptions come out of a fiber and of what it waits for, on the side 
         co_await run_fiber(plain);
     };
     CHECK(ending_of(story()) == "inside, then outside");
-    auto at_once = []() -> task<void> { co_await run_fiber([] { throw std::runtime_error("x"); }); };
+    auto at_once = []() -> task<void> {
+        co_await run_fiber([] { throw std::runtime_error("x"); });
+    };
     CHECK(ending_of(at_once()) == "x");
     auto cannot_begin = []() -> task<void> {
         co_await run_fiber([] {
@@ -362,20 +364,23 @@ TEST_CASE("a deadline, a race and a failing sibling cancel a fiber, and wait for
         silence quiet(on);
         bool ended = false;
         auto plain = [&] { return await(receive_forever(quiet.fd(), &ended)).number(); };
-        CHECK_THROWS_AS(run(on, [](auto& fn) -> task<void> {
-            co_await with_timeout(2ms, run_fiber(fn));
-        }(plain)), error);
+        CHECK_THROWS_AS(
+            run(on,
+                [](auto& fn) -> task<void> { co_await with_timeout(2ms, run_fiber(fn)); }(plain)),
+            error);
         CHECK(ended);
         ended = false;
         CHECK(run(on, [](auto& fn) -> task<std::size_t> {
-            const auto winner = co_await race(run_fiber(fn), number_later(3));
-            co_return winner.index();
-        }(plain)) == 1);
+                  const auto winner = co_await race(run_fiber(fn), number_later(3));
+                  co_return winner.index();
+              }(plain)) == 1);
         CHECK(ended);
         ended = false;
-        CHECK_THROWS_AS(run(on, [](auto& fn) -> task<void> {
-            co_await gather(run_fiber(fn), failing("sibling"));
-        }(plain)), std::runtime_error);
+        CHECK_THROWS_AS(run(on,
+                            [](auto& fn) -> task<void> {
+                                co_await gather(run_fiber(fn), failing("sibling"));
+                            }(plain)),
+                        std::runtime_error);
         CHECK(ended);
         CHECK(on.stats().operations_live == 0);
     }
@@ -482,12 +487,14 @@ TEST_CASE("a stack that is larger than can be is an error that says so") {
     auto story = []() -> task<void> {
         co_await run_fiber([] {}, {.stack_bytes = std::size_t{1} << 40});
     };
-    CHECK(ending_of(story()) == "a fiber's stack has at most 1073741824 bytes, and 1099511627776 "
-                                "were asked for: Invalid argument");
+    CHECK(ending_of(story()) ==
+          "a fiber's stack has at most 1073741824 bytes, and 1099511627776 "
+          "were asked for: Invalid argument");
 }
 
 TEST_CASE("await outside any fiber ends the program with a sentence") {
-    CHECK(contains(test::last_words([] { await(yield_now()); }), "await was called outside any fiber"));
+    CHECK(contains(test::last_words([] { await(yield_now()); }),
+                   "await was called outside any fiber"));
     CHECK(contains(test::last_words([] {
                        auto story = []() -> task<void> {
                            auto plain = [] {

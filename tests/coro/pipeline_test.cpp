@@ -106,8 +106,8 @@ TEST_CASE("every stage takes plain functions and ones that wait, after sources t
         const auto a = co_await (from(below(6)) | filter(odd) | map(ten) | to_vector());
         const auto b = co_await (from(below(6)) | filter(odd_later) | map(tenfold) | to_vector());
         const auto c = co_await (from(slowly_below(6)) | filter(odd) | map(tenfold) | to_vector());
-        const auto d = co_await (from(slowly_below(6)) | filter(odd_later) | map(ten) |
-                                 to_vector());
+        const auto d =
+            co_await (from(slowly_below(6)) | filter(odd_later) | map(ten) | to_vector());
         CHECK(a == wanted);
         CHECK(b == wanted);
         CHECK(c == wanted);
@@ -124,7 +124,8 @@ TEST_CASE("every stage takes plain functions and ones that wait, after sources t
     play(story());
 }
 
-TEST_CASE("sources: ranges of every kind, by value and in place, and a channel until it is closed") {
+TEST_CASE(
+    "sources: ranges of every kind, by value and in place, and a channel until it is closed") {
     no_leaks check;
     loop on;
     auto story = [&]() -> task<void> {
@@ -144,8 +145,8 @@ TEST_CASE("sources: ranges of every kind, by value and in place, and a channel u
         const auto listed = co_await (from(constant) | to_vector());
         CHECK(listed == std::vector<int>{1, 2});
         const std::vector<bool> bits{true, false};
-        const auto copied = co_await (from(bits) | map([](bool bit) { return !bit; }) |
-                                      to_vector());
+        const auto copied =
+            co_await (from(bits) | map([](bool bit) { return !bit; }) | to_vector());
         CHECK(copied == std::vector<bool>{false, true});
         channel<std::unique_ptr<int>> boxes(2);
         auto fill = [](channel<std::unique_ptr<int>>& into) -> task<void> {
@@ -227,9 +228,8 @@ TEST_CASE("parallel results of a stage that takes longest first") {
     auto visit = [](int number) { return after(10 - number, number); };
     auto order_of = [&](pipeline_order order) -> task<std::string> {
         std::string log;
-        task<void> work =
-            from(below(6)) | parallel(4, visit, order) |
-            for_each([&log](counted each) { log += std::to_string(each.number()); });
+        task<void> work = from(below(6)) | parallel(4, visit, order) |
+                          for_each([&log](counted each) { log += std::to_string(each.number()); });
         co_await std::move(work);
         co_return log;
     };
@@ -262,12 +262,14 @@ TEST_CASE("parallel stages follow each other, and void ones give monostate") {
     crowd second;
     auto story = [&]() -> task<void> {
         int done = 0;
-        task<void> work =
-            from(slowly_below(40)) |
-            parallel(5, [&](int number) { return first.visit(number, 3); }, unordered) |
-            parallel(3, [&](int number) { return second.visit(number, 20); }, ordered) |
-            parallel(4, [](int number) { return wait_passes(number % 4); }, unordered) |
-            for_each([&](std::monostate) { ++done; });
+        task<void> work = from(slowly_below(40)) |
+                          parallel(
+                              5, [&](int number) { return first.visit(number, 3); }, unordered) |
+                          parallel(
+                              3, [&](int number) { return second.visit(number, 20); }, ordered) |
+                          parallel(
+                              4, [](int number) { return wait_passes(number % 4); }, unordered) |
+                          for_each([&](std::monostate) { ++done; });
         co_await std::move(work);
         CHECK(done == 40);
     };
@@ -352,8 +354,7 @@ TEST_CASE("the first error of any stage ends all, after all has ended") {
     CHECK(ending_of(from(below(50)) | parallel(3, visit, unordered) |
                     for_each(fails_later_at(30, "sink"))) == "sink");
     CHECK(ending_of(from(below(50)) | filter(fails_at(9, "filter")) | for_each(sink)) == "filter");
-    CHECK(ending_of(from(below(50)) |
-                    expand([](int number) -> generator<int> {
+    CHECK(ending_of(from(below(50)) | expand([](int number) -> generator<int> {
                         if (number == 3) {
                             throw std::runtime_error("expand");
                         }
@@ -369,7 +370,9 @@ TEST_CASE("a deadline cancels a pipeline wherever it is, and waits for the kerne
     {
         silence quiet[] = {silence(on), silence(on), silence(on)};
         bool ended[3] = {};
-        auto receive = [&](int number) { return receive_forever(quiet[number].fd(), &ended[number]); };
+        auto receive = [&](int number) {
+            return receive_forever(quiet[number].fd(), &ended[number]);
+        };
         auto story = [&]() -> task<void> {
             task<void> work = from(below(3)) | parallel(3, receive, ordered) | buffer(1) |
                               for_each([](counted) {});
@@ -389,7 +392,8 @@ TEST_CASE("a cancel at every moment ends with `cancelled` or a whole result, and
         loop on;
         auto late = [](int number) { return after(number % 4, number); };
         auto work = from(slowly_below(8)) | parallel(3, late, ordered) | buffer(2) |
-                    parallel(2, [](counted item) { return after(1, item.number()); }, unordered) |
+                    parallel(
+                        2, [](counted item) { return after(1, item.number()); }, unordered) |
                     map([](counted item) { return tenfold(item.number()); }) | to_vector();
         hand_job<std::vector<int>> story(on, std::move(work));
         story.start();

@@ -111,8 +111,8 @@ def main():
             same_four("always busy", base + "/always-busy", success(503, b"busy as ever", 3), 0,
                       driver)
             same_four("moved", base + "/moved", success(200, PAGE, 1, 1, r"\d"), 0, driver)
-            same_four("cut", base + "/cut", r"/cut: response body: .*, 1 requests, 1 connections$", 1,
-                      driver)
+            same_four("cut", base + "/cut",
+                      r"/cut: response body: .*, 1 requests, 1 connections$", 1, driver)
             same_four("nobody there", nobody, r": connect: .*refused.*, 1 requests, "
                       r"0 connections$", 1, driver)
             same_four("no URL", "nonsense", r"^nonsense: url: ", 1, driver)
