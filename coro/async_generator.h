@@ -63,21 +63,15 @@ public:
         failure_ = std::current_exception();
     }
 
-    hand_over yield_value(value& lvalue) noexcept
-        requires(std::is_reference_v<T>)
-    {
+    hand_over yield_value(value& lvalue) noexcept requires(std::is_reference_v<T>) {
         show(std::addressof(lvalue));
         return {};
     }
-    hand_over yield_value(value&& rvalue) noexcept
-        requires(!std::is_reference_v<T>)
-    {
+    hand_over yield_value(value&& rvalue) noexcept requires(!std::is_reference_v<T>) {
         show(std::addressof(rvalue));
         return {};
     }
-    hand_over_copy yield_value(const value& lvalue)
-        requires(!std::is_reference_v<T>)
-    {
+    hand_over_copy yield_value(const value& lvalue) requires(!std::is_reference_v<T>) {
         return hand_over_copy(lvalue);
     }
 
@@ -111,8 +105,7 @@ public:
     class next_wait;
 
     async_generator() noexcept = default;
-    explicit async_generator(std::coroutine_handle<promise_type> frame) noexcept
-        : frame_(frame) {}
+    explicit async_generator(std::coroutine_handle<promise_type> frame) noexcept : frame_(frame) {}
     async_generator(async_generator&& other) noexcept
         : frame_(std::exchange(other.frame_, nullptr)) {}
     async_generator& operator=(async_generator&& other) noexcept {

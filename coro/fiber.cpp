@@ -32,6 +32,12 @@ exception_globals& this_thread_exceptions() noexcept {
     return *reinterpret_cast<exception_globals*>(abi::__cxa_get_globals());
 }
 
+task<void> drive(fiber& driven) {
+    while (driven.resume()) {
+        co_await driven;
+    }
+}
+
 }  // namespace
 
 // The three ways over: each tells the sanitizers before and after.
@@ -88,8 +94,12 @@ private:
     }
 };
 
-fiber::fiber(std::size_t stack_bytes, body run, void* argument)
-    : stack_(fiber_stacks::take(stack_bytes)),
+fiber::fiber(ringlet::loop& where, child_owner& owner, std::size_t stack_bytes, body run,
+             void* argument)
+    : job(where),
+      owner_(owner),
+      driver_(drive(*this)),
+      stack_(fiber_stacks::take(stack_bytes)),
       context_(context::make_fcontext(stack_.top(), stack_.bytes, &switching::enter)),
       run_(run),
       argument_(argument) {
@@ -137,12 +147,6 @@ void fiber::wait(fiber_wait& what) {
     switching::pause(*this);
     if (wait_failure_) {
         std::rethrow_exception(std::exchange(wait_failure_, nullptr));
-    }
-}
-
-task<void> drive_fiber(fiber& driven) {
-    while (driven.resume()) {
-        co_await driven;
     }
 }
 

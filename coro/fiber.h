@@ -4,10 +4,11 @@
 //
 //     task<std::size_t> length = run_fiber([&] { return await(web.get(url)).body.size(); });
 //
-// A fiber is a task like any other: lazy, run by the job of whoever awaits it or as a job of its
-// own by scope, gather, with_timeout, to_future. A cancel throws `cancelled` out of the `await` the
-// fiber is in. What `fn` throws comes out of the task. `fn` is kept until it has ended; loop thread
-// only. The tasks a fiber waits for run on the loop's stack, not on the fiber's.
+// The task is like any other: lazy, and awaited, or given to scope, gather, with_timeout,
+// to_future. The fiber is a job of its own; cancelling whoever awaits it cancels it, which throws
+// `cancelled` out of the `await` it is in, and waits for its end. What `fn` throws comes out of the
+// task. `fn` is kept until it has ended. The tasks a fiber waits for run on the loop's stack, not
+// on the fiber's. Loop thread only.
 //
 // An overflow of the stack ends the program with SIGSEGV (coro/fiber_stack.h). Destroying a fiber
 // that has begun and not ended ends it with a sentence, and so does `await` outside any fiber.
@@ -17,11 +18,14 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
 #include "core/config.h"
+#include "core/result.h"
 #include "coro/awaitable.h"
+#include "coro/child.h"
 #include "coro/fiber_stack.h"
 #include "coro/outcome.h"
 #include "coro/task.h"
@@ -49,17 +53,19 @@ protected:
     ~fiber_wait() = default;
 };
 
-class fiber {
+// The stack, and the job that runs on it; part of the wait that owns it.
+class fiber final : public job {
 public:
     using body = void (*)(void* argument) noexcept;
 
     // Throws `error` when no stack can be had.
-    fiber(std::size_t stack_bytes, body run, void* argument);
-    fiber(const fiber&) = delete;
-    fiber& operator=(const fiber&) = delete;
+    fiber(ringlet::loop& where, child_owner& owner, std::size_t stack_bytes, body run,
+          void* argument);
     ~fiber();
 
-    // Runs it until it waits (then true) or has ended.
+    // Runs it to its first wait. May end it, and destroy this.
+    void start() noexcept { driver_.start_as_root(*this); }
+    // The driver's part: runs it until it waits (then true) or has ended.
     bool resume() noexcept;
     // co_await it: begins the wait that the fiber stopped for.
     bool await_ready() const noexcept { return false; }
@@ -74,6 +80,10 @@ public:
 private:
     struct switching;
 
+    void root_finished() noexcept override { owner_.child_finished(*this, nullptr); }
+
+    child_owner& owner_;
+    task<void> driver_;
     fiber_stack stack_;
     void* context_;  // where it stopped, for Boost.Context
     body run_;
@@ -91,6 +101,34 @@ private:
     unsigned uncaught_exceptions_ = 0;
     bool started_ = false;
     bool ended_ = false;
+};
+
+// The wait for a fiber's end, which starts it.
+class fiber_run final : public fork_wait<fiber_run>, private child_owner {
+public:
+    fiber_run(const fiber_options& options, fiber::body run, void* argument) noexcept
+        : options_(options), run_(run), argument_(argument) {}
+
+    void start_children(loop& where) {
+        fiber_.emplace(where, static_cast<child_owner&>(*this), options_.stack_bytes, run_,
+                       argument_);
+        this->add_child();
+        fiber_->start();
+    }
+    void cancel_children() noexcept { fiber_->cancel(); }
+    void await_resume() const {
+        if (never_started()) {
+            throw cancelled();
+        }
+    }
+
+private:
+    void child_finished(job&, const std::exception_ptr&) noexcept override { child_ended(); }
+
+    fiber_options options_;
+    fiber::body run_;
+    void* argument_;
+    std::optional<fiber> fiber_;
 };
 
 template <class Awaiter>
@@ -140,16 +178,14 @@ private:
     outcome<value> result_;
 };
 
-task<void> drive_fiber(fiber& driven);
-
 }  // namespace detail
 
 // Throws, when it is awaited, `error` if no stack can be had.
 template <class Fn>
 task<std::invoke_result_t<Fn&>> run_fiber(Fn fn, fiber_options options = {}) {
     detail::fiber_call<Fn> call(fn);
-    detail::fiber made(options.stack_bytes, &detail::fiber_call<Fn>::run, &call);
-    co_await detail::drive_fiber(made);
+    detail::fiber_run running(options, &detail::fiber_call<Fn>::run, &call);
+    co_await running;
     co_return call.get();
 }
 
@@ -161,8 +197,9 @@ inline bool in_fiber() noexcept { return detail::fiber::running() != nullptr; }
 template <class Awaitable>
 decltype(auto) await(Awaitable&& awaitable) {
     detail::fiber* const self = detail::fiber::running();
-    RINGLET_REQUIRE(self != nullptr,
-                    "await was called outside any fiber: call it in a function that run_fiber runs");
+    RINGLET_REQUIRE(
+        self != nullptr,
+        "await was called outside any fiber: call it in a function that run_fiber runs");
     auto&& awaiter = detail::awaiter_of(std::forward<Awaitable>(awaitable));
     if (!awaiter.await_ready()) {
         detail::fiber_wait_for<std::remove_reference_t<decltype(awaiter)>> wait(awaiter);

@@ -23,8 +23,8 @@ struct fiber_stacks {
     static constexpr std::size_t guard_bytes = 64 * 1024;
     static constexpr std::size_t stack_bytes_min = 16 * 1024;
     static constexpr std::size_t stack_bytes_max = 1024 * 1024 * 1024;
-    static constexpr std::size_t warm_max = 16;            // kept with their memory
-    static constexpr std::size_t kept_max = 256;           // kept at all
+    static constexpr std::size_t warm_max = 16;           // kept with their memory
+    static constexpr std::size_t kept_max = 256;          // kept at all
     static constexpr std::size_t cold_bytes = 16 * 1024;  // of memory left to the other ones
 
     // At least `bytes`: sizes are powers of two. Throws `error` for a size beyond the maximum or

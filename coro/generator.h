@@ -73,21 +73,15 @@ public:
     void return_void() const noexcept {}
     void unhandled_exception() noexcept { failure_ = std::current_exception(); }
 
-    std::suspend_always yield_value(value& lvalue) noexcept
-        requires(std::is_reference_v<T>)
-    {
+    std::suspend_always yield_value(value& lvalue) noexcept requires(std::is_reference_v<T>) {
         show(std::addressof(lvalue));
         return {};
     }
-    std::suspend_always yield_value(value&& rvalue) noexcept
-        requires(!std::is_reference_v<T>)
-    {
+    std::suspend_always yield_value(value&& rvalue) noexcept requires(!std::is_reference_v<T>) {
         show(std::addressof(rvalue));
         return {};
     }
-    auto yield_value(const value& lvalue)
-        requires(!std::is_reference_v<T>)
-    {
+    auto yield_value(const value& lvalue) requires(!std::is_reference_v<T>) {
         return yielded_copy<value, generator_promise>(lvalue);
     }
     auto yield_value(elements_of<T> nested) noexcept {

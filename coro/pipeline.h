@@ -95,12 +95,10 @@ public:
             [&](Stages&... stages) {
                 if constexpr (Stage::is_sink) {
                     return detail::pipe_run<Source, Stages..., Stage>(
-                        std::forward<Source>(made.source_), std::move(stages)...,
-                        std::move(stage));
+                        std::forward<Source>(made.source_), std::move(stages)..., std::move(stage));
                 } else {
-                    return pipeline<Source, Stages..., Stage>(std::forward<Source>(made.source_),
-                                                              std::move(stages)...,
-                                                              std::move(stage));
+                    return pipeline<Source, Stages..., Stage>(
+                        std::forward<Source>(made.source_), std::move(stages)..., std::move(stage));
                 }
             },
             made.stages_);

@@ -78,8 +78,8 @@ struct parallel_stage : pipe_stage {
     template <class Item>
     using answer = awaited_t<stage_answer<Fn, std::decay_t<Item>>>;
     template <class Item>
-    using output =
-        std::conditional_t<std::is_void_v<answer<Item>>, std::monostate, without_rvalue<answer<Item>>>;
+    using output = std::conditional_t<std::is_void_v<answer<Item>>, std::monostate,
+                                      without_rvalue<answer<Item>>>;
 
     template <class Item, class Next>
     class step {
@@ -91,7 +91,10 @@ struct parallel_stage : pipe_stage {
         static constexpr bool waits = true;
 
         step(scope& workers, parallel_stage& stage, Next& next)
-            : workers_(workers), stage_(stage), next_(next), places_(stage.limit),
+            : workers_(workers),
+              stage_(stage),
+              next_(next),
+              places_(stage.limit),
               turns_(stage.limit) {}
 
         pushing push(Item&& item) {
