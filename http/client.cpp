@@ -179,7 +179,10 @@ task<tcp_stream> client::secure(tcp_stream stream, std::string host) {
         usual.protocols = {"http/1.1"};
         options_.tls = tls_context::client(std::move(usual));
     }
-    co_return co_await start_tls(std::move(stream), options_.tls, std::move(host), wait_forever);
+    tls_stream secured =
+        co_await start_tls(std::move(stream), options_.tls, std::move(host), wait_forever);
+    stats_.resumed += secured.resumed();
+    co_return std::move(secured);
 }
 
 // Sends the request, of which `text` is all but a large body, and receives the head of the answer.

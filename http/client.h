@@ -144,6 +144,7 @@ struct client_stats {
     std::uint64_t requests = 0;
     std::uint64_t connections = 0;  // opened
     std::uint64_t reused = 0;       // requests on a kept connection
+    std::uint64_t resumed = 0;      // TLS handshakes that took up a session again
     std::uint64_t retries = 0;      // requests repeated after a kept connection had died
     std::size_t idle = 0;           // kept connections now
 };

@@ -28,14 +28,14 @@ struct certificate_wish {
 
 class certificates {
 public:
-    certificates() {
+    explicit certificates(const std::string& ca_name = "Test CA") {
         std::string pattern = (std::filesystem::temp_directory_path() / "ringlet-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr) {
             std::abort();
         }
         folder_ = pattern;
         certificate_wish authority;
-        authority.common_name = "Test CA";
+        authority.common_name = ca_name;
         authority.names.clear();
         authority.self_signed = authority.is_ca = true;
         make("ca", authority);
