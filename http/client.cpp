@@ -165,8 +165,9 @@ task<void> client::connect(incoming::state& state) {
                              ringlet::connect(loop_, std::move(addresses), options_.connect));
     state.timings.connected = loop_.now();
     if (state.where.secure()) {
+        std::string host(state.where.host_bare());
         stream = co_await state.timed(phase::tls, options_.tls_timeout,
-                                      secure(std::move(stream), std::string(state.where.host_bare())));
+                                      secure(std::move(stream), std::move(host)));
         state.timings.secured = loop_.now();
     }
     ++stats_.connections;

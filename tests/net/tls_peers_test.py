@@ -288,7 +288,8 @@ def slow_and_silent_servers(ca):
     """Handshakes that never come, that come slowly, that are cut, and that are no TLS."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         said = get(silent.getsockname()[1], "--cacert", ca.ca, "--handshake-timeout", "0.3")
-        check("a silent server: the handshake times out", "tls: timed out after 300 ms" in said, said)
+        check("a silent server: the handshake times out", "tls: timed out after 300 ms" in said,
+              said)
     for name, answer, cause in (("plain HTTP", b"HTTP/1.1 400 Bad\r\n\r\n", "does not speak TLS"),
                                 ("nothing, and hangs up", b"", "hung up during the TLS handshake"),
                                 ("a cut record", b"\x16\x03\x03\x00\x50\x02", "hung up")):
@@ -364,7 +365,8 @@ def s_client(port, *options, given="hello\n", awaited=None):
 
 def our_server_and_s_client(ca):
     """Our echo server against s_client: versions, resumption, SNI, ALPN, renegotiation."""
-    good, second = ca.make("first"), ca.make("second", names="DNS:second.example,DNS:*.wild.example")
+    good = ca.make("first")
+    second = ca.make("second", names="DNS:second.example,DNS:*.wild.example")
     with our_server("tls_echo", good, "--cert", second[0], "--key", second[1], "--alpn", "echo/1",
                     "--alpn", "http/1.1", "--verbose") as (server, port):
         for version in ("-tls1_2", "-tls1_3"):
@@ -474,7 +476,8 @@ def reload_and_timeouts(ca):
             server.process.send_signal(signal.SIGHUP)
             check("reload: done", server.line() == "reloaded")
             said = s_client(port)
-            check("reload: new connections see the new certificate", "CN = newer" in said, said[:500])
+            check("reload: new connections see the new certificate", "CN = newer" in said,
+                  said[:500])
             server.line()
             old.sendall(b"still here")
             check("reload: old connections live on", old.recv(100) == b"still here")
@@ -482,7 +485,8 @@ def reload_and_timeouts(ca):
                 file.write("no certificate\n")
             server.process.send_signal(signal.SIGHUP)
             line = server.line()
-            check("reload: a bad file is told", line.startswith("not reloaded: certificate file"), line)
+            check("reload: a bad file is told", line.startswith("not reloaded: certificate file"),
+                  line)
             said = s_client(port)
             check("reload: and what was there stays", "CN = newer" in said, said[:500])
             server.line()
@@ -553,7 +557,8 @@ def nginx_and_the_crawler(ca, other):
         url = f"https://localhost:{ports[0]}/0.html"
         done = run(crawler, "--depth", 9, "--output", "-", "--cacert", ca.ca, url)
         check("crawler: the whole site", done.stdout.count('"status":200') == 5, done)
-        done = run(crawler, "--depth", 9, "--output", "-", url, environment={"SSL_CERT_FILE": ca.ca})
+        done = run(crawler, "--depth", 9, "--output", "-", url,
+                   environment={"SSL_CERT_FILE": ca.ca})
         check("crawler: SSL_CERT_FILE", done.stdout.count('"status":200') == 5, done)
         done = run(crawler, "--depth", 9, "--output", "-", "--insecure", url)
         check("crawler: --insecure", done.stdout.count('"status":200') == 5, done)
