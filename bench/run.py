@@ -16,13 +16,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import crawls
+import secure
 import words
 from measure import Load, MeasureError, Server, compare, free_port, private_bytes
 from report import Report, Row
 from web import Nginx, find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = ("echo", "http", "memory", "book", "site", "micro", "words")
+SECTIONS = ("echo", "http", "memory", "book", "site", "tls", "micro", "words")
 ECHO_BYTES = (1024, 10240)
 ECHO_CONNECTIONS = (10, 100, 1000)
 ECHO_TARGETS = {"uring": 1.05, "epoll": 1.10}
@@ -164,6 +165,10 @@ def measure_site(bench):
     bench.example("crawler")
     crawls.site(bench.report, bench.examples, bench.folder, 1 if bench.quick else 5,
                 bench.with_scrapy)
+
+
+def measure_tls(bench):
+    secure.measure(bench)
 
 
 def measure_micro(bench):

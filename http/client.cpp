@@ -165,8 +165,9 @@ task<void> client::connect(incoming::state& state) {
                              ringlet::connect(loop_, std::move(addresses), options_.connect));
     state.timings.connected = loop_.now();
     if (state.where.secure()) {
+        std::string host(state.where.host_bare());
         stream = co_await state.timed(phase::tls, options_.tls_timeout,
-                                      secure(std::move(stream), std::string(state.where.host_bare())));
+                                      secure(std::move(stream), std::move(host)));
         state.timings.secured = loop_.now();
     }
     ++stats_.connections;
@@ -179,7 +180,10 @@ task<tcp_stream> client::secure(tcp_stream stream, std::string host) {
         usual.protocols = {"http/1.1"};
         options_.tls = tls_context::client(std::move(usual));
     }
-    co_return co_await start_tls(std::move(stream), options_.tls, std::move(host), wait_forever);
+    tls_stream secured =
+        co_await start_tls(std::move(stream), options_.tls, std::move(host), wait_forever);
+    stats_.resumed += secured.resumed();
+    co_return std::move(secured);
 }
 
 // Sends the request, of which `text` is all but a large body, and receives the head of the answer.

@@ -1,6 +1,6 @@
-// An HTTP/1.1 client on a loop, for http and https: a pool of connections with global and per-host limits, keep-alive,
-// redirects, gzip and deflate, a timeout per phase, size limits, and one safe retry when a kept
-// connection turns out to be dead. Loop thread only; a client must outlive its responses.
+// An HTTP/1.1 client on a loop, for http and https: a pool of connections with global and per-host
+// limits, keep-alive, redirects, gzip and deflate, a timeout per phase, size limits, and one safe
+// retry when a kept connection turns out to be dead. Loop thread only; a client must outlive its responses.
 //
 //     http::client web(loop);
 //     http::client_response page = co_await web.get("http://example.org/");
@@ -33,8 +33,8 @@ enum class phase { url, queue, resolve, connect, tls, send, head, body, redirect
 
 std::string_view phase_text(phase at) noexcept;
 
-// what(): "<url>: <phase>: <cause>". code(): errno, an errc, a tls_errc, or std::errc::bad_message for an
-// answer that is no HTTP (or not acceptable HTTP).
+// what(): "<url>: <phase>: <cause>". code(): errno, an errc, a tls_errc, or std::errc::bad_message
+// for an answer that is no HTTP (or not acceptable HTTP).
 class client_error : public error {
 public:
     client_error(std::error_code code, http::phase at, std::string_view url,
@@ -144,6 +144,7 @@ struct client_stats {
     std::uint64_t requests = 0;
     std::uint64_t connections = 0;  // opened
     std::uint64_t reused = 0;       // requests on a kept connection
+    std::uint64_t resumed = 0;      // TLS handshakes that took up a session again
     std::uint64_t retries = 0;      // requests repeated after a kept connection had died
     std::size_t idle = 0;           // kept connections now
 };

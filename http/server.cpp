@@ -12,9 +12,9 @@ constexpr nanoseconds sweep_shortest = std::chrono::milliseconds(5);
 
 // Deadlines are looked at often enough to be at most a quarter late.
 nanoseconds sweep_interval(const limits& sizes) noexcept {
-    const auto shortest = std::min({sizes.handshake_timeout, sizes.header_timeout, sizes.keep_alive_timeout,
-                                    sizes.body_idle_timeout, sizes.write_stall_timeout,
-                                    sizes.linger_timeout});
+    const auto shortest = std::min({sizes.handshake_timeout, sizes.header_timeout,
+                                    sizes.keep_alive_timeout, sizes.body_idle_timeout,
+                                    sizes.write_stall_timeout, sizes.linger_timeout});
     return std::clamp(nanoseconds(shortest) / 4, sweep_shortest, sweep_longest);
 }
 

@@ -393,7 +393,7 @@ bool connection::tls_encrypt() noexcept {
     if (next.empty() || securing()) {
         return next.empty() || !tls.engine->failure();
     }
-    if (std::string& room = tls.engine->output(); room.capacity() < 256) {
+    if (std::string& room = tls.engine->output(); room.empty() && room.capacity() < 256) {
         room = take_buffer();
     }
     if (!tls.engine->write(next)) {

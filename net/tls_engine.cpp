@@ -139,10 +139,14 @@ void tls_engine::settle(int result) noexcept {
         case SSL_ERROR_ZERO_RETURN: peer_closed_ = true; return;
         default: break;
     }
-    if (!failure_) {
-        failure_ = detail::tls_failure(ERR_peek_error(), SSL_get_verify_result(ssl_));
+    // What the inner libraries complain of stands before what it means for TLS.
+    unsigned long cause = 0;
+    while (const unsigned long each = ERR_get_error()) {
+        cause = cause == 0 || ERR_GET_LIB(cause) != ERR_LIB_SSL ? each : cause;
     }
-    ERR_clear_error();
+    if (!failure_) {
+        failure_ = detail::tls_failure(cause, SSL_get_verify_result(ssl_));
+    }
 }
 
 bool tls_engine::handshake() noexcept {

@@ -20,10 +20,11 @@ const char* sentence(tls_errc code) noexcept {
         case tls_errc::self_signed: return "the certificate is self-signed and not trusted";
         case tls_errc::unknown_ca: return "the certificate comes from an unknown CA";
         case tls_errc::revoked: return "the certificate has been revoked";
-        case tls_errc::crl_missing: return "the CRL file has no list of the certificate's CA";
-        case tls_errc::crl_expired: return "the CRL file's list of the certificate's CA is out of date";
+        case tls_errc::crl_missing: return "the CRL file has no list of the CA";
+        case tls_errc::crl_expired: return "the CRL file's list of the CA is out of date";
         case tls_errc::weak_key: return "the certificate's key, or a CA's, is too weak";
         case tls_errc::weak_signature: return "the certificate is signed with a weak hash";
+        case tls_errc::bad_signature: return "the certificate's signature is not by its CA";
         case tls_errc::wrong_purpose: return "the certificate is not meant for this use";
         case tls_errc::bad_certificate: return "the certificate is not acceptable";
         case tls_errc::no_certificate: return "the client showed no certificate";
@@ -83,6 +84,7 @@ tls_errc certificate_failure(long verified) noexcept {
         case X509_V_ERR_EE_KEY_TOO_SMALL:
         case X509_V_ERR_CA_KEY_TOO_SMALL: return tls_errc::weak_key;
         case X509_V_ERR_CA_MD_TOO_WEAK: return tls_errc::weak_signature;
+        case X509_V_ERR_CERT_SIGNATURE_FAILURE: return tls_errc::bad_signature;
         case X509_V_ERR_INVALID_PURPOSE: return tls_errc::wrong_purpose;
         default: return tls_errc::bad_certificate;
     }

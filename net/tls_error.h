@@ -20,6 +20,7 @@ enum class tls_errc {
     crl_expired,
     weak_key,
     weak_signature,
+    bad_signature,   // not by the CA that it names
     wrong_purpose,   // of a server, shown by a client, or the other way round
     bad_certificate,  // anything else
     no_certificate,  // a client that has to show one did not

@@ -33,6 +33,7 @@ LAYERS = ["core", "coro", "net", "http", "examples"]
 # Modules whose tests are not at tests/<their path>_test.*: where they are, or why there are none.
 SERVERS = "tests/examples/servers_test.py"
 CRAWLER = "tests/crawler/crawler_test.py"
+PEERS = "tests/net/tls_peers_test.py"
 TESTED_ELSEWHERE = {
     "core/config": "only constants",
     "core/uring_constants": "only the kernel's constants",
@@ -44,11 +45,15 @@ TESTED_ELSEWHERE = {
     "examples/four_ways": "tests/examples/four_ways_test.py",
     "examples/http_echo": SERVERS,
     "examples/word_count": "tests/examples/word_count_test.py",
+    "examples/https_get": PEERS,
+    "examples/tls_echo": PEERS,
     "examples/crawler/crawl": CRAWLER,
     "examples/crawler/frontier": CRAWLER,
     "examples/crawler/main": CRAWLER,
     "examples/crawler/options": CRAWLER,
     "examples/crawler/output": CRAWLER,
+    "net/tls_files": "tests/net/tls_context_test.cpp",
+    "net/tls_state": "tests/net/tls_context_test.cpp",
     "examples/crawler/report_page": "tests/examples/crawler/report_test.cpp",
     "examples/crawler/report_style": "tests/examples/crawler/report_test.cpp",
 }
@@ -323,7 +328,7 @@ def check_links(report, name, text):
 def check_headers_alone(report, headers):
     """Each header compiles as the only one in a file, and twice in it."""
     flags = subprocess.run(
-        ["pkg-config", "--cflags", "liburing", "libllhttp", "libxml-2.0", "zlib"],
+        ["pkg-config", "--cflags", "liburing", "libllhttp", "libxml-2.0", "zlib", "libssl"],
         capture_output=True, text=True, check=True).stdout.split()
     command = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Wshadow", "-Wconversion",
                "-Wno-sign-conversion", "-Werror", "-I", ROOT, *flags, "-fsyntax-only", "-x", "c++",

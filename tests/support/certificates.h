@@ -28,14 +28,14 @@ struct certificate_wish {
 
 class certificates {
 public:
-    certificates() {
+    explicit certificates(const std::string& ca_name = "Test CA") {
         std::string pattern = (std::filesystem::temp_directory_path() / "ringlet-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr) {
             std::abort();
         }
         folder_ = pattern;
         certificate_wish authority;
-        authority.common_name = "Test CA";
+        authority.common_name = ca_name;
         authority.names.clear();
         authority.self_signed = authority.is_ca = true;
         make("ca", authority);
@@ -64,7 +64,8 @@ public:
         const bool alone = wish.self_signed;
         X509* const issuer = alone ? made.get() : ca_.get();
         X509_set_issuer_name(made.get(), X509_get_subject_name(issuer));
-        extend(made.get(), issuer, NID_basic_constraints, wish.is_ca ? "critical,CA:TRUE" : "CA:FALSE");
+        extend(made.get(), issuer, NID_basic_constraints,
+               wish.is_ca ? "critical,CA:TRUE" : "CA:FALSE");
         extend(made.get(), issuer, NID_subject_key_identifier, "hash");
         if (!wish.names.empty()) {
             extend(made.get(), issuer, NID_subject_alt_name, wish.names.c_str());
