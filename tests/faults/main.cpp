@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@
 
 #include "tests/faults/call_sites.h"
 #include "tests/faults/injector.h"
+#include "tests/support/make_driver.h"
 
 // A leak ends the process like everything else that a sanitizer finds.
 extern "C" const char* __asan_default_options();
@@ -100,6 +102,7 @@ std::string read_all(int fd) {
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
     ::alarm(process_seconds_max);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     int failed = 0;
     {
         doctest::Context context(static_cast<int>(asked.doctest.size()), asked.doctest.data());
@@ -317,6 +320,9 @@ options parse(int count, char** arguments) {
 }  // namespace
 
 int main(int count, char** arguments) {
+    if (ringlet::test::made_driver(count, arguments)) {
+        return 0;
+    }
     const options asked = parse(count, arguments);
     load_symbols();
     void* const memory = ::mmap(nullptr, sizeof(plan), PROT_READ | PROT_WRITE,
