@@ -155,7 +155,7 @@ void prepare(kind what, std::uint64_t number) {
     shared->test_case[0] = '\0';
 }
 
-// The lines that tell one trouble from another: what was said last on the way out.
+// What tells one trouble from another: the end, what was said last, and where the fault struck.
 std::string trouble(const ending& result) {
     constexpr std::string_view marks[] = {"ringlet: ", "SUMMARY: ", "runtime error: ",
                                           "terminate called"};
@@ -165,6 +165,11 @@ std::string trouble(const ending& result) {
         if (at != std::string::npos) {
             found += ", " + result.said.substr(at, result.said.find('\n', at) - at);
         }
+    }
+    std::size_t line = result.said.find(" fails in\n");
+    for (int lines = 0; lines < 3 && line != std::string::npos; ++lines) {
+        line = result.said.find('\n', line) + 1;
+        found += "\n" + result.said.substr(line, result.said.find('\n', line) - line);
     }
     return found;
 }
@@ -262,7 +267,7 @@ private:
     }
 
     void report() const {
-        constexpr std::size_t shown_max = 3, bytes_max = 3000;
+        constexpr std::size_t shown_max = 1, bytes_max = 3000;
         for (const auto& [what, texts] : troubles_) {
             std::printf("\n%zu times: %s\n", texts.size(), what.c_str());
             for (std::size_t i = 0; i < std::min(texts.size(), shown_max); ++i) {
