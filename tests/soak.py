@@ -136,9 +136,9 @@ class Load:
             self.wrong.append(f"{what}: {detail}")
 
     def resets(self):
-        for server, text in ((self.web, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"),
-                             (self.web, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 30),
-                             (self.echo, b"x" * 50_000)):
+        post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"
+        get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        for server, text in ((self.web, post), (self.web, get * 30), (self.echo, b"x" * 50_000)):
             sock = connect(server)
             sock.sendall(text[:self.random.randrange(1, len(text))])
             time.sleep(self.random.random() / 100)

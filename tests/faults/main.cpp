@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@
 
 #include "tests/faults/call_sites.h"
 #include "tests/faults/injector.h"
+#include "tests/support/make_driver.h"
 
 // A leak ends the process like everything else that a sanitizer finds.
 extern "C" const char* __asan_default_options();
@@ -100,6 +102,7 @@ std::string read_all(int fd) {
     ::dup2(output, STDOUT_FILENO);
     ::dup2(output, STDERR_FILENO);
     ::alarm(process_seconds_max);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     int failed = 0;
     {
         doctest::Context context(static_cast<int>(asked.doctest.size()), asked.doctest.data());
@@ -152,7 +155,7 @@ void prepare(kind what, std::uint64_t number) {
     shared->test_case[0] = '\0';
 }
 
-// The lines that tell one trouble from another: what was said last on the way out.
+// What tells one trouble from another: the end, what was said last, and where the fault struck.
 std::string trouble(const ending& result) {
     constexpr std::string_view marks[] = {"ringlet: ", "SUMMARY: ", "runtime error: ",
                                           "terminate called"};
@@ -162,6 +165,11 @@ std::string trouble(const ending& result) {
         if (at != std::string::npos) {
             found += ", " + result.said.substr(at, result.said.find('\n', at) - at);
         }
+    }
+    std::size_t line = result.said.find(" fails in\n");
+    for (int lines = 0; lines < 3 && line != std::string::npos; ++lines) {
+        line = result.said.find('\n', line) + 1;
+        found += "\n" + result.said.substr(line, result.said.find('\n', line) - line);
     }
     return found;
 }
@@ -259,7 +267,7 @@ private:
     }
 
     void report() const {
-        constexpr std::size_t shown_max = 3, bytes_max = 3000;
+        constexpr std::size_t shown_max = 1, bytes_max = 3000;
         for (const auto& [what, texts] : troubles_) {
             std::printf("\n%zu times: %s\n", texts.size(), what.c_str());
             for (std::size_t i = 0; i < std::min(texts.size(), shown_max); ++i) {
@@ -317,6 +325,9 @@ options parse(int count, char** arguments) {
 }  // namespace
 
 int main(int count, char** arguments) {
+    if (ringlet::test::made_driver(count, arguments)) {
+        return 0;
+    }
     const options asked = parse(count, arguments);
     load_symbols();
     void* const memory = ::mmap(nullptr, sizeof(plan), PROT_READ | PROT_WRITE,

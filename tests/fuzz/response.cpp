@@ -57,6 +57,9 @@ void fuzz(std::string_view input) {
     http::test::feed_piece(parser, sink, input);
     parser.finish(sink);
     CHECK(sink.log == whole.log);
+    if (whole.error_at_end != http::parse_error::none) {
+        return;  // a body cut short by an error would end with the connection when it is printed
+    }
     http::limits roomy = sizes;
     roomy.header_bytes_max *= 2;
     roomy.request_line_bytes_max *= 2;

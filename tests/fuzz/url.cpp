@@ -46,8 +46,8 @@ void check_accepted(const url& it) {
     CHECK(again == it);
     REQUIRE(url::resolve(it, "", again) == url_error::none);
     CHECK(again.text() == it.without_fragment());
-    REQUIRE(url::resolve(it, it.target(), again) == url_error::none);
-    if (it.target().substr(0, 2) != "//") {
+    if (it.target().substr(0, 2) != "//") {  // which would begin with a host
+        REQUIRE(url::resolve(it, it.target(), again) == url_error::none);
         CHECK(again.text() == it.without_fragment());
     }
 }
