@@ -95,8 +95,8 @@ private:
 };
 
 fiber::fiber(ringlet::loop& where, child_owner& owner, std::size_t stack_bytes, body run,
-             void* argument)
-    : job(where),
+             void* argument, const spawn_site& at)
+    : job(where, at),
       owner_(owner),
       driver_(drive(*this)),
       stack_(fiber_stacks::take(stack_bytes)),

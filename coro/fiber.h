@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <exception>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -60,7 +61,7 @@ public:
 
     // Throws `error` when no stack can be had.
     fiber(ringlet::loop& where, child_owner& owner, std::size_t stack_bytes, body run,
-          void* argument);
+          void* argument, const spawn_site& at);
     ~fiber();
 
     // Runs it to its first wait. May end it, and destroy this.
@@ -76,6 +77,9 @@ public:
     void wait(fiber_wait& what);
     // The one that runs; null outside any.
     static fiber* running() noexcept;
+
+    std::string describe() const override { return "fiber"; }
+    const job* parent() const noexcept override { return owner_.waiting_job(); }
 
 private:
     struct switching;
@@ -104,14 +108,17 @@ private:
 };
 
 // The wait for a fiber's end, which starts it.
-class fiber_run final : public fork_wait<fiber_run>, private child_owner {
+class fiber_run final : public fork_wait<fiber_run> {
 public:
-    fiber_run(const fiber_options& options, fiber::body run, void* argument) noexcept
-        : options_(options), run_(run), argument_(argument) {}
+    static constexpr const char* wait_name = "fiber";
+
+    fiber_run(const fiber_options& options, fiber::body run, void* argument,
+              const spawn_site& at) noexcept
+        : options_(options), run_(run), argument_(argument), at_(at) {}
 
     void start_children(loop& where) {
         fiber_.emplace(where, static_cast<child_owner&>(*this), options_.stack_bytes, run_,
-                       argument_);
+                       argument_, at_);
         this->add_child();
         fiber_->start();
     }
@@ -128,6 +135,7 @@ private:
     fiber_options options_;
     fiber::body run_;
     void* argument_;
+    spawn_site at_;
     std::optional<fiber> fiber_;
 };
 
@@ -182,9 +190,10 @@ private:
 
 // Throws, when it is awaited, `error` if no stack can be had.
 template <class Fn>
-task<std::invoke_result_t<Fn&>> run_fiber(Fn fn, fiber_options options = {}) {
+task<std::invoke_result_t<Fn&>> run_fiber(Fn fn, fiber_options options = {},
+                                          spawn_site at = spawn_site::here()) {
     detail::fiber_call<Fn> call(fn);
-    detail::fiber_run running(options, &detail::fiber_call<Fn>::run, &call);
+    detail::fiber_run running(options, &detail::fiber_call<Fn>::run, &call, at);
     co_await running;
     co_return call.get();
 }

@@ -100,7 +100,7 @@ task<void> remove_directory(loop& owner, std::string path) {
     }
 }
 
-task<void> make_fifo(loop& owner, std::string path, mode_t permissions) {
+task<void> make_fifo(loop&, std::string path, mode_t permissions) {
     const char* const name = path.c_str();
     on_helper making([name, permissions] {
         return ::mkfifo(name, permissions) == 0 ? 0 : -errno;
@@ -110,7 +110,7 @@ task<void> make_fifo(loop& owner, std::string path, mode_t permissions) {
     }
 }
 
-task<std::vector<directory_entry>> list_directory(loop& owner, std::string path,
+task<std::vector<directory_entry>> list_directory(loop&, std::string path,
                                                   std::size_t entries_max) {
     on_helper reading([&path, entries_max](const std::atomic<bool>& stop) {
         return read_entries(path, entries_max, stop);

@@ -6,6 +6,7 @@
 
 #include "coro/dump.h"
 #include "coro/gather.h"
+#include "coro/scope.h"
 #include "coro/timeout.h"
 #include "tests/coro/stories.h"
 

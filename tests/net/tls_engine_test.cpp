@@ -173,7 +173,8 @@ TEST_CASE("each record is read where it lies, and its plaintext is no longer tha
     talk(client, server);
     std::string sent;
     for (int record = 0; record < 30; ++record) {
-        CHECK(client.engine.write(bytes_of(std::string(1 + record * 37, 'a' + record % 26))));
+        const auto letter = static_cast<char>('a' + record % 26);
+        CHECK(client.engine.write(bytes_of(std::string(1 + record * 37, letter))));
     }
     std::string wire = std::exchange(client.engine.output(), {});
     server.engine.give(bytes_of(wire));
