@@ -16,12 +16,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import crawls
+import files
 from measure import Load, MeasureError, Server, compare, free_port, private_bytes
 from report import Report, Row
 from web import Nginx, find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = ("echo", "http", "memory", "book", "site", "micro")
+SECTIONS = ("echo", "http", "memory", "book", "site", "micro", "files")
 ECHO_BYTES = (1024, 10240)
 ECHO_CONNECTIONS = (10, 100, 1000)
 ECHO_TARGETS = {"uring": 1.05, "epoll": 1.10}
@@ -163,6 +164,11 @@ def measure_site(bench):
     bench.example("crawler")
     crawls.site(bench.report, bench.examples, bench.folder, 1 if bench.quick else 5,
                 bench.with_scrapy)
+
+
+def measure_files(bench):
+    files.read_beside_cat(bench.report, bench.tool("bench_read_file"), bench.folder, DRIVERS,
+                          3 if bench.quick else 10)
 
 
 def measure_micro(bench):

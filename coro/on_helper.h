@@ -1,5 +1,5 @@
-// co_await on_helper(loop, fn): runs `fn()` on one of the loop's helper threads and gives its value,
-// or throws what it threw. For calls that can only block and that no driver does: reading a folder.
+// co_await on_helper(loop, fn): runs `fn()` on one of the loop's helper threads and gives its
+// value, or throws what it threw. For calls that can only block and that no driver does: reading a folder.
 // Resumed from the loop's ready queue.
 //
 // Cancelled: a call that has not begun never does, and the wait throws `cancelled`. One that has

@@ -136,6 +136,7 @@ TEST_CASE("the kernel says who the peer is") {
         CHECK(who.process == ::getpid());
         CHECK(who.user == ::geteuid());
         CHECK(who.group == ::getegid());
+        co_return;
     });
 }
 
