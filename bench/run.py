@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import crawls
+import files
 import secure
 import words
 from measure import Load, MeasureError, Server, compare, free_port, private_bytes
@@ -23,7 +24,7 @@ from report import Report, Row
 from web import Nginx, find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = ("echo", "http", "memory", "book", "site", "tls", "micro", "words")
+SECTIONS = ("echo", "http", "memory", "book", "site", "tls", "files", "micro", "words")
 ECHO_BYTES = (1024, 10240)
 ECHO_CONNECTIONS = (10, 100, 1000)
 ECHO_TARGETS = {"uring": 1.05, "epoll": 1.10}
@@ -169,6 +170,11 @@ def measure_site(bench):
 
 def measure_tls(bench):
     secure.measure(bench)
+
+
+def measure_files(bench):
+    files.read_beside_cat(bench.report, bench.tool("bench_read_file"), bench.folder, DRIVERS,
+                          3 if bench.quick else 10)
 
 
 def measure_micro(bench):

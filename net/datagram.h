@@ -1,8 +1,8 @@
 // What udp_socket and unix_datagram_socket have in common: a datagram socket whose messages are
 // received and sent by coroutines, and a queue that sends what was collected during a turn at its
 // end, many at once. Move-only; closing is its destruction: what is queued is dropped, what is in
-// flight is cancelled and waited for, then the descriptor is closed, from the loop. Closing it while
-// a coroutine waits for it ends the program with a sentence. Loop thread only.
+// flight is cancelled and waited for, then the descriptor is closed, from the loop. Closing it
+// while a coroutine waits for it ends the program with a sentence. Loop thread only.
 #pragma once
 
 #include <sys/socket.h>

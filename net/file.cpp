@@ -87,15 +87,20 @@ task<file_status> detail::status_at(loop& owner, int directory, std::string path
 void file::fail(const char* what, int result) const { detail::throw_for_path(what, path_, result); }
 
 task<file> file::open(loop& owner, std::string path, open_flags how, mode_t permissions) {
+    const int flags = system_flags(how, path);
     file_operation_wait opening(owner);
     // Without O_NONBLOCK a FIFO would hold up a helper thread until somebody opens its other end.
-    opening.prepare_open_at(AT_FDCWD, path.c_str(), system_flags(how, path) | O_NONBLOCK,
-                            permissions);
+    opening.prepare_open_at(AT_FDCWD, path.c_str(), flags | O_NONBLOCK, permissions);
     const int fd = co_await opening;
     if (fd < 0) {
         detail::throw_for_path("open", path, fd);
     }
-    ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    if (::lseek(fd, 0, SEEK_CUR) < 0) {
+        ::close(fd);
+        throw error(make_error_code(std::errc::invalid_seek),
+                    "open " + path + ": it is a pipe or a terminal (net/pipe.h)");
+    }
+    ::fcntl(fd, F_SETFL, flags);
     co_return file(owner, fd, std::move(path));
 }
 
@@ -159,7 +164,8 @@ task<std::string> file::read_all(std::size_t bytes_max) {
     // A size is a hint only: it is 0 in /proc, and files grow.
     std::size_t step = read_all_step;
     if (now.size > position_) {
-        step = static_cast<std::size_t>(std::min<std::uint64_t>(now.size - position_, bytes_max)) + 1;
+        const std::uint64_t left = now.size - position_;
+        step = static_cast<std::size_t>(std::min<std::uint64_t>(left, bytes_max)) + 1;
     }
     for (;;) {
         const std::size_t before = text.size();

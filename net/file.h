@@ -68,8 +68,8 @@ public:
     // The most that one call of the kernel is asked for: it may be done inside a turn of the loop.
     static constexpr std::size_t step_bytes_max = 1024 * 1024;
 
-    // `permissions` (less the umask) are those of a file that is made. A FIFO or a device does not
-    // keep this waiting.
+    // `permissions` (less the umask) are those of a file that is made. Pipes and terminals, which
+    // have no places to read at, are refused, and keep nobody waiting.
     static task<file> open(loop& owner, std::string path, open_flags how = open_flags::read,
                            mode_t permissions = 0666);
     file() noexcept = default;

@@ -1,7 +1,7 @@
-// A listening socket; `tcp_listener` is one of TCP. Connections come by one multishot accept, either
-// to a callback (no allocation; servers) or to coroutines through `accept`. While nobody takes connections they wait,
-// a few here and the rest in the kernel's backlog. When the process runs out of descriptors the
-// listener pauses for a moment and goes on; connections wait in the backlog meanwhile.
+// A listening socket; `tcp_listener` is one of TCP. Connections come by one multishot accept, to a
+// callback (no allocation; servers) or to coroutines through `accept`. While nobody takes them they
+// wait, a few here and the rest in the kernel's backlog. When the process runs out of descriptors
+// the listener pauses for a moment and goes on; connections wait in the backlog meanwhile.
 // Closing (destruction) stops accepting at once. Loop thread only.
 #pragma once
 

@@ -31,8 +31,8 @@ unix_address unix_address::at_path(std::string_view path) {
         refuse(path, path.empty() ? "the path is empty" : "the path holds a zero byte");
     }
     if (path.size() > path_bytes_max) {
-        refuse(path, "the path has " + std::to_string(path.size()) + " bytes, and the system takes " +
-                         std::to_string(path_bytes_max));
+        refuse(path, "the path has " + std::to_string(path.size()) +
+                         " bytes, and the system takes " + std::to_string(path_bytes_max));
     }
     unix_address made;
     std::memcpy(made.storage_.sun_path, path.data(), path.size());

@@ -37,6 +37,9 @@ PEERS = "tests/net/tls_peers_test.py"
 TESTED_ELSEWHERE = {
     "core/config": "only constants",
     "core/uring_constants": "only the kernel's constants",
+    "core/uring_files": "tests/core/file_operation_test.cpp",
+    "net/datagram": "tests/net/udp_socket_test.cpp",
+    "net/descriptor_passing": "tests/net/unix_socket_test.cpp",
     "examples/arguments": SERVERS,
     "examples/delay_server": SERVERS,
     "examples/delay_service": SERVERS,

@@ -52,7 +52,8 @@ TEST_CASE("names are made, moved, listed and removed") {
         CHECK(kept == std::errc::file_exists);
         co_await rename_path(owner, here.path("inner/c"), here.path("inner/b"));
 
-        const std::error_code full = co_await failure_of(remove_directory(owner, here.path("inner")));
+        const std::error_code full =
+            co_await failure_of(remove_directory(owner, here.path("inner")));
         CHECK(full == std::errc::directory_not_empty);
         for (const char* name : {"inner/b", "inner/f", "inner/l"}) {
             co_await remove_file(owner, here.path(name));
