@@ -35,15 +35,15 @@ SERVERS = "tests/examples/servers_test.py"
 CRAWLER = "tests/crawler/crawler_test.py"
 TESTED_ELSEWHERE = {
     "core/config": "only constants",
+    "coro/pipeline_jobs": "tests/coro/pipeline_test.cpp",
+    "coro/pipeline_stages": "tests/coro/pipeline_test.cpp",
     "core/uring_constants": "only the kernel's constants",
     "examples/arguments": SERVERS,
     "examples/delay_server": SERVERS,
     "examples/delay_service": SERVERS,
     "examples/echo_server": SERVERS,
     "examples/experiment": SERVERS,
-    "examples/four_ways": "tests/examples/four_ways_test.py",
     "examples/http_echo": SERVERS,
-    "examples/word_count": "tests/examples/word_count_test.py",
     "examples/crawler/crawl": CRAWLER,
     "examples/crawler/frontier": CRAWLER,
     "examples/crawler/main": CRAWLER,
