@@ -4,19 +4,9 @@
 //                       parallel(8, fetch, ordered) | for_each(store);
 //     co_await std::move(work);
 //
-// Sources: `from` a range or generator, an async_generator, or a channel (read until it is closed).
-// An lvalue is used where it is and must live until the end; an rvalue is kept, as all functions.
-// Stages; `fn` may be plain, or give a task or anything else to co_await:
-// * map(fn): fn(item) instead of the item. filter(fn): the items for which fn(item) is true.
-// * expand(fn): each item of the range or async_generator that fn(item) gives.
-// * parallel(limit, fn, order): as map, at most `limit` at a time; `unordered` passes results on as
-//   they come, `ordered` in the order of their items; std::monostate for void.
-// * buffer(items): lets what stands before it run ahead of what follows, by so many items.
-// Sinks: `for_each(fn)` makes a task<void>, `to_vector()` a task<std::vector<T>>.
-//
 // Back-pressure: nothing is made before there is room for it. An item goes through all stages up
-// to the next `parallel` or `buffer` before the source is asked for another, and at most `limit`
-// are inside a `parallel`, those that wait for their turn included.
+// to the next `parallel` or `buffer` before the source is asked for another. The functions of
+// stages may be plain or give a task (or anything else to co_await), and are kept until the end.
 // Errors: the first exception, of any stage, cancels all that runs, waits for it and is thrown.
 // Cancelling the task does the same with `cancelled`. Loop thread only. See docs/pipelines.md.
 #pragma once
@@ -109,21 +99,26 @@ private:
     std::tuple<Stages...> stages_;
 };
 
+// A range or generator, an async_generator, or a channel, which is read until it is closed. An
+// lvalue is used where it is and must live until the end; an rvalue is kept.
 template <class Source>
 pipeline<Source> from(Source&& source) {
     return pipeline<Source>(std::forward<Source>(source));
 }
 
+// Passes on fn(item).
 template <class Fn>
 auto map(Fn fn) {
     return detail::map_stage<Fn>{{}, std::move(fn)};
 }
 
+// Passes on the items for which fn(item) is true; `fn` sees them as const.
 template <class Fn>
 auto filter(Fn fn) {
     return detail::filter_stage<Fn>{{}, std::move(fn)};
 }
 
+// Passes on each item of what fn(item) gives: a range, a generator or an async_generator.
 template <class Fn>
 auto expand(Fn fn) {
     return detail::expand_stage<Fn>{{}, std::move(fn)};
@@ -131,6 +126,8 @@ auto expand(Fn fn) {
 
 enum pipeline_order : bool { unordered, ordered };
 
+// As map, for at most `limit` items at a time, those included that wait to be passed on: when they
+// are done (unordered) or in the order of their items (ordered). std::monostate for a task<void>.
 // Throws `error` for a limit of 0: nothing could ever pass.
 template <class Fn>
 auto parallel(std::size_t limit, Fn fn, pipeline_order order) {
@@ -138,17 +135,19 @@ auto parallel(std::size_t limit, Fn fn, pipeline_order order) {
     return detail::parallel_stage<Fn>{{}, limit, std::move(fn), order == ordered};
 }
 
-// Throws `error` for 0 items.
+// Lets what stands before it run ahead of what follows, by so many items. Throws `error` for 0.
 inline auto buffer(std::size_t items) {
     detail::require_room("buffer", items);
     return detail::buffer_stage{{}, items};
 }
 
+// A sink: the pipeline is a task<void>.
 template <class Fn>
 auto for_each(Fn fn) {
     return detail::for_each_sink<Fn>{{}, std::move(fn)};
 }
 
+// A sink: the pipeline is a task<std::vector<T>>.
 inline auto to_vector() { return detail::vector_sink(); }
 
 }  // namespace ringlet

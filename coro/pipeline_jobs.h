@@ -98,6 +98,9 @@ struct parallel_stage : pipe_stage {
               turns_(stage.limit) {}
 
         pushing push(Item&& item) {
+            if (workers_.is_cancelled()) {  // a source that never waits would go on for nothing
+                throw cancelled();
+            }
             if (semaphore::permit place = places_.try_acquire()) {
                 workers_.spawn(work(std::forward<Item>(item), std::move(place), begun_++));
                 return {};

@@ -224,7 +224,7 @@ struct for_each_sink : pipe_sink {
             if constexpr (waits) {
                 return pushing(push_later(std::forward<Item>(item)));
             } else {
-                fn_(std::forward<Item>(item));
+                static_cast<void>(fn_(std::forward<Item>(item)));
                 return {};
             }
         }

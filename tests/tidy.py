@@ -36,6 +36,8 @@ CRAWLER = "tests/crawler/crawler_test.py"
 PEERS = "tests/net/tls_peers_test.py"
 TESTED_ELSEWHERE = {
     "core/config": "only constants",
+    "coro/pipeline_jobs": "tests/coro/pipeline_test.cpp",
+    "coro/pipeline_stages": "tests/coro/pipeline_test.cpp",
     "core/uring_constants": "only the kernel's constants",
     "core/uring_files": "tests/core/file_operation_test.cpp",
     "net/datagram": "tests/net/udp_socket_test.cpp",
@@ -45,9 +47,7 @@ TESTED_ELSEWHERE = {
     "examples/delay_service": SERVERS,
     "examples/echo_server": SERVERS,
     "examples/experiment": SERVERS,
-    "examples/four_ways": "tests/examples/four_ways_test.py",
     "examples/http_echo": SERVERS,
-    "examples/word_count": "tests/examples/word_count_test.py",
     "examples/https_get": PEERS,
     "examples/tls_echo": PEERS,
     "examples/crawler/crawl": CRAWLER,

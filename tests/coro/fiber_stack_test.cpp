@@ -1,6 +1,10 @@
 #include "coro/fiber_stack.h"
 
+#include <sys/resource.h>
+
+#include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -8,6 +12,7 @@
 
 #include "core/result.h"
 #include "coro/fiber.h"
+#include "coro/gather.h"
 #include "tests/coro/stories.h"
 
 using namespace ringlet;
@@ -158,6 +163,52 @@ TEST_CASE("a thread that ends gives its stacks back") {
         CHECK(access_of(seen.lowest).substr(0, 3) == "rw-");
     });
     CHECK(access_of(seen.lowest) == "none");
+}
+
+TEST_CASE("stacks that the kernel refuses are an error that names the limit") {
+    if (detail::address_sanitizer || detail::thread_sanitizer) {
+        return;  // they map terabytes of their own
+    }
+    const std::string words = test::last_words([] {
+        const rlimit little{rlim_t{256} * 1024 * 1024, rlim_t{256} * 1024 * 1024};
+        ::setrlimit(RLIMIT_AS, &little);
+        try {
+            fiber_stacks::take(fiber_stacks::stack_bytes_max);
+        } catch (const error& failure) {
+            ::dprintf(2, "%s", failure.what());
+            std::abort();
+        }
+    });
+    CHECK(contains(words, "a fiber's stack of 1073741824 bytes cannot be had"));
+    CHECK(contains(words, "vm.max_map_count"));
+}
+
+TEST_CASE("each thread has its own fibers and stacks") {
+    auto story = []() -> task<int> {
+        std::vector<task<int>> all;
+        for (int i = 0; i < 50; ++i) {
+            all.push_back(run_fiber([] {
+                await(yield_now());
+                return 1;
+            }));
+        }
+        const std::vector<int> ones = co_await gather(std::move(all));
+        co_return static_cast<int>(ones.size());
+    };
+    std::vector<std::thread> threads;
+    std::atomic<int> sum{0};
+    for (int i = 0; i < 3; ++i) {
+        threads.emplace_back([&] {
+            for (int round = 0; round < 3; ++round) {
+                sum += play(story());
+            }
+            CHECK(fiber_stacks::kept() == 50);
+        });
+    }
+    for (std::thread& each : threads) {
+        each.join();
+    }
+    CHECK(sum == 450);
 }
 
 TEST_CASE("a fiber that overflows its stack hits the guard, and nothing else") {

@@ -364,6 +364,39 @@ TEST_CASE("the first error of any stage ends all, after all has ended") {
     CHECK(room.inside == 0);
 }
 
+TEST_CASE("an error ends a pipeline whose source has no end and never waits") {
+    no_leaks check;
+    auto endless = []() -> generator<int> {
+        const counted held;
+        for (int i = 0;; i = (i + 1) % 1000) {
+            co_yield i;
+        }
+    };
+    auto fails_at_once = [](int number) -> task<int> {
+        if (number == 5) {
+            throw std::runtime_error("five");
+        }
+        co_return number;
+    };
+    auto fails_late = [](int number) -> task<int> {
+        co_await yield_now();
+        if (number == 5) {
+            throw std::runtime_error("late five");
+        }
+        co_return number;
+    };
+    for (const pipeline_order order : {ordered, unordered}) {
+        CHECK(ending_of(from(endless()) | parallel(3, fails_at_once, order) |
+                        for_each([](int) {})) == "five");
+        CHECK(ending_of(from(endless()) | parallel(3, fails_late, order) | for_each([](int) {})) ==
+              "late five");
+        CHECK(ending_of(from(endless()) | buffer(3) | parallel(9, fails_at_once, order) |
+                        buffer(3) | for_each([](int) {})) == "five");
+        CHECK(ending_of(from(below(1)) | expand([&](int) { return endless(); }) |
+                        parallel(3, fails_at_once, order) | for_each([](int) {})) == "five");
+    }
+}
+
 TEST_CASE("a deadline cancels a pipeline wherever it is, and waits for the kernel") {
     no_leaks check;
     loop on;
