@@ -56,7 +56,7 @@ public:
         waiting_.push_back(
             {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), to});
         queued_bytes_ += bytes.size();
-        if (in_flight_ == 0 && !queued()) {
+        if (!queued()) {
             loop_.post_flush(*this);
         }
     }
