@@ -34,12 +34,17 @@ class MeasureError(Exception):
     """Something the figures need is missing or broke; the text is a sentence for the reader."""
 
 
+def cpu_of(role):
+    """The CPU of the server's or the load's side: two of those this process may use, or its one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[role % len(allowed)]
+
+
 def pin(cpu):
     """For preexec_fn: pins the child to the server's or the load's CPU, where there are two, and
     has it ended when the harness ends, however that happens."""
     def run():
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {allowed[cpu % len(allowed)]})
+        os.sched_setaffinity(0, {cpu_of(cpu)})
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     return run
 

@@ -17,12 +17,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import crawls
+import files
+import secure
+import words
 from measure import Load, MeasureError, Server, compare, free_port, private_bytes
 from report import Report, Row
 from web import Nginx, find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = ("echo", "http", "memory", "book", "site", "processes", "primes", "micro")
+SECTIONS = ("echo", "http", "memory", "book", "site", "tls", "files", "processes", "primes",
+            "micro", "words")
 ECHO_BYTES = (1024, 10240)
 ECHO_CONNECTIONS = (10, 100, 1000)
 ECHO_TARGETS = {"uring": 1.05, "epoll": 1.10}
@@ -210,10 +214,21 @@ def measure_primes(bench):
                                  target=PRIMES_RATIO_MAX if last else None))
 
 
+def measure_tls(bench):
+    secure.measure(bench)
+
+
+def measure_files(bench):
+    files.read_beside_cat(bench.report, bench.tool("bench_read_file"), bench.folder, DRIVERS,
+                          3 if bench.quick else 10)
+
+
 def measure_micro(bench):
     environment = {**os.environ, "BENCH_ROUNDS": "10" if bench.quick else "60"}
     found = {}
-    for subject, name in (("ringlet", "bench_micro"), ("asio awaitables", "bench_micro_asio")):
+    for subject, name in (("ringlet", "bench_micro"), ("ringlet", "bench_micro_fibers"),
+                          ("asio awaitables", "bench_micro_asio"),
+                          ("Boost.Context", "bench_micro_context")):
         if not bench.tool(name).exists():
             bench.report.remark(f"{name} was not built; left out.")
             continue
@@ -228,9 +243,15 @@ def measure_micro(bench):
             found.setdefault(work, {})[subject] = float(minimum), float(quartile)
     for work, subjects in found.items():
         for subject, (minimum, quartile) in subjects.items():
-            peer = subjects.get("asio awaitables")
+            peer = subjects.get("asio awaitables") or subjects.get("Boost.Context")
             ratio = minimum / peer[0] if peer and subject == "ringlet" else None
             bench.report.add(Row("micro", work, subject, minimum, "ns", quartile, ratio))
+
+
+def measure_words(bench):
+    bench.example("word_count")
+    words.words(bench.report, bench.examples, bench.folder, 1 if bench.quick else 3,
+                64 * 2**20 if bench.quick else 2**30)
 
 
 def parse_arguments():

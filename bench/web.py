@@ -26,7 +26,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port}{secure} backlog=4096;
         location = /plaintext {{ return 200 "Hello, World!"; }}
         location / {{ root {root}; index index.html; access_log {folder}/pages.log page; }}
     }}
@@ -51,7 +51,7 @@ def documentation_root():
 class Nginx(Server):
     """One worker; the pages it served (not /plaintext) are in a log of its own."""
 
-    def __init__(self, folder, root=None):
+    def __init__(self, folder, root=None, certificate=None):
         program = find_nginx()
         if program is None:
             raise MeasureError("nginx is not installed.")
@@ -60,8 +60,12 @@ class Nginx(Server):
         port = free_port()
         self.log = folder / "pages.log"
         configuration = folder / "nginx.conf"
-        configuration.write_text(
-            CONFIGURATION.format(folder=folder, port=port, root=root or folder))
+        text = CONFIGURATION.format(folder=folder, port=port, root=root or folder,
+                                    secure=" ssl" if certificate else "")
+        if certificate:
+            text = text.replace("http {\n", "http {\n    ssl_certificate %s;\n"
+                                "    ssl_certificate_key %s;\n" % certificate, 1)
+        configuration.write_text(text)
         super().__init__("nginx", [program, "-p", folder, "-c", configuration], port)
 
     def forget_pages(self):

@@ -153,9 +153,14 @@ std::error_code driver::listen(int fd, int backlog) noexcept {
     return ::listen(fd, backlog) < 0 ? last_error() : std::error_code();
 }
 
-std::error_code driver::set_option(int fd, int level, int option, int value) noexcept {
-    return ::setsockopt(fd, level, option, &value, sizeof value) < 0 ? last_error()
-                                                                      : std::error_code();
+std::error_code driver::set_option(int fd, int level, int option, const void* value,
+                                   socklen_t length) noexcept {
+    return ::setsockopt(fd, level, option, value, length) < 0 ? last_error() : std::error_code();
+}
+
+std::error_code driver::get_option(int fd, int level, int option, void* value,
+                                   socklen_t* length) noexcept {
+    return ::getsockopt(fd, level, option, value, length) < 0 ? last_error() : std::error_code();
 }
 
 std::error_code driver::local_name(int fd, sockaddr* address, socklen_t* length) noexcept {

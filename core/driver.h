@@ -72,11 +72,19 @@ public:
     // Adds what only the driver counts.
     virtual void add_stats(loop_stats& stats) const noexcept = 0;
 
+    // Whether the sockets are the system's, so that its other calls know them.
+    virtual bool has_real_sockets() const noexcept { return true; }
     // Sockets. The defaults are the system's calls; the fake driver has its own.
     virtual result<int> open_socket(int family, int type, int protocol) noexcept;
     virtual std::error_code bind(int fd, const sockaddr* address, socklen_t length) noexcept;
     virtual std::error_code listen(int fd, int backlog) noexcept;
-    virtual std::error_code set_option(int fd, int level, int option, int value) noexcept;
+    std::error_code set_option(int fd, int level, int option, int value) noexcept {
+        return set_option(fd, level, option, &value, sizeof value);
+    }
+    virtual std::error_code set_option(int fd, int level, int option, const void* value,
+                                       socklen_t length) noexcept;
+    virtual std::error_code get_option(int fd, int level, int option, void* value,
+                                       socklen_t* length) noexcept;
     virtual std::error_code local_name(int fd, sockaddr* address, socklen_t* length) noexcept;
     virtual std::error_code peer_name(int fd, sockaddr* address, socklen_t* length) noexcept;
     virtual std::error_code shutdown(int fd, int how) noexcept;

@@ -238,10 +238,11 @@ void epoll_driver::enqueue(operation& op) noexcept {
     }
     if (status == -EPERM) {
         // Not pollable, and so always ready: a regular file, /dev/null. No socket, in any case.
-        const bool transfers = access::code(op) == opcode::read || access::code(op) == opcode::write;
+        if (access::code(op) == opcode::read || access::code(op) == opcode::write) {
+            return complete(op, try_transfer(op, access::length(op), true));
+        }
         return complete(op, is_poll ? static_cast<int>(interest(op) & (EPOLLIN | EPOLLOUT))
-                            : transfers ? try_transfer(op, access::length(op), true)
-                                        : -ENOTSOCK);
+                                    : -ENOTSOCK);
     }
     if (status != 0) {
         return complete(op, status);

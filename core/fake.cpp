@@ -312,6 +312,8 @@ std::int32_t fake_driver::perform(operation& op, lent_buffer& buffer) {
         case opcode::write: return kernel_.send(fd, bytes, shorten(length));
         case opcode::send_message:
             return send_message(fd, *static_cast<const msghdr*>(access::memory(op)));
+        case opcode::receive_message:
+            return receive_message(fd, *static_cast<msghdr*>(access::memory(op)));
         default: return -EINVAL;
     }
 }
@@ -337,7 +339,54 @@ std::int32_t fake_driver::receive(int fd, lent_buffer& buffer) {
     return kernel_.receive(fd, slot->get(), size);
 }
 
+// Descriptors and other control data stay out: they would be real.
+std::int32_t fake_driver::send_datagram(int fd, const msghdr& message) {
+    if (message.msg_controllen != 0) {
+        return -EOPNOTSUPP;
+    }
+    std::string data;
+    for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
+        data.append(static_cast<const char*>(message.msg_iov[i].iov_base),
+                    message.msg_iov[i].iov_len);
+    }
+    return kernel_.send_datagram(fd, std::move(data),
+                                 static_cast<const sockaddr*>(message.msg_name),
+                                 message.msg_namelen);
+}
+
+std::int32_t fake_driver::receive_message(int fd, msghdr& message) {
+    message.msg_controllen = 0;
+    message.msg_flags = 0;
+    if (kernel_.is_datagram(fd)) {
+        return kernel_.receive_datagram(fd, message);
+    }
+    std::int32_t moved = 0;
+    for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
+        const iovec& part = message.msg_iov[i];
+        if (part.iov_len == 0 || (moved > 0 && kernel_.readable(fd) == 0)) {
+            continue;
+        }
+        const std::size_t wanted = shorten(part.iov_len);
+        const std::int32_t got =
+            kernel_.receive(fd, static_cast<std::byte*>(part.iov_base), wanted);
+        if (got <= 0) {
+            return moved > 0 ? moved : got;
+        }
+        moved += got;
+        if (static_cast<std::size_t>(got) < part.iov_len) {
+            break;
+        }
+    }
+    return moved;
+}
+
 std::int32_t fake_driver::send_message(int fd, const msghdr& message) {
+    if (kernel_.is_datagram(fd)) {
+        return send_datagram(fd, message);
+    }
+    if (message.msg_controllen != 0) {
+        return -EOPNOTSUPP;
+    }
     std::size_t total = 0;
     for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
         total += message.msg_iov[i].iov_len;
@@ -470,9 +519,16 @@ std::error_code fake_driver::listen(int fd, int backlog) noexcept {
     return to_code(kernel_.listen(fd, backlog));
 }
 
-std::error_code fake_driver::set_option(int fd, int level, int option, int value) noexcept {
-    return fake_kernel::owns(fd) ? to_code(kernel_.is_open(fd) ? 0 : -EBADF)
-                                 : driver::set_option(fd, level, option, value);
+std::error_code fake_driver::set_option(int fd, int level, int option, const void* value,
+                                        socklen_t length) noexcept {
+    return fake_kernel::owns(fd) ? to_code(kernel_.set_option(fd, level, option, value, length))
+                                 : driver::set_option(fd, level, option, value, length);
+}
+
+std::error_code fake_driver::get_option(int fd, int level, int option, void* value,
+                                        socklen_t* length) noexcept {
+    return fake_kernel::owns(fd) ? to_code(kernel_.get_option(fd, level, option, value, length))
+                                 : driver::get_option(fd, level, option, value, length);
 }
 
 std::error_code fake_driver::local_name(int fd, sockaddr* address, socklen_t* length) noexcept {

@@ -64,7 +64,11 @@ public:
     result<int> open_socket(int family, int type, int protocol) noexcept override;
     std::error_code bind(int fd, const sockaddr* address, socklen_t length) noexcept override;
     std::error_code listen(int fd, int backlog) noexcept override;
-    std::error_code set_option(int fd, int level, int option, int value) noexcept override;
+    bool has_real_sockets() const noexcept override { return false; }
+    std::error_code set_option(int fd, int level, int option, const void* value,
+                               socklen_t length) noexcept override;
+    std::error_code get_option(int fd, int level, int option, void* value,
+                               socklen_t* length) noexcept override;
     std::error_code local_name(int fd, sockaddr* address, socklen_t* length) noexcept override;
     std::error_code peer_name(int fd, sockaddr* address, socklen_t* length) noexcept override;
     std::error_code shutdown(int fd, int how) noexcept override;
@@ -105,6 +109,8 @@ private:
     std::int32_t perform(operation& op, lent_buffer& buffer);
     std::int32_t receive(int fd, lent_buffer& buffer);
     std::int32_t send_message(int fd, const msghdr& message);
+    std::int32_t receive_message(int fd, msghdr& message);
+    std::int32_t send_datagram(int fd, const msghdr& message);
     std::size_t shorten(std::size_t bytes) noexcept;
     void poll_real(nanoseconds timeout);
     bool serve_real(operation& op, std::uint16_t events);

@@ -101,11 +101,13 @@ int fake_kernel::open(int family, int type) {
     if (family != AF_INET && family != AF_INET6 && family != AF_UNIX) {
         return -EAFNOSUPPORT;
     }
-    if ((type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_STREAM) {
+    const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (kind != SOCK_STREAM && kind != SOCK_DGRAM) {
         return -EPROTONOSUPPORT;
     }
     auto socket = std::make_unique<endpoint>();
     socket->family = family;
+    socket->datagrams = kind == SOCK_DGRAM;
     return install(std::move(socket));
 }
 
@@ -127,23 +129,36 @@ int fake_kernel::bind(int fd, const sockaddr* address, socklen_t length) {
 // Port 0 asks for a free one.
 int fake_kernel::bind_name(endpoint& socket, std::string name) {
     const bool any_port = socket.family != AF_UNIX && port_of(name) == 0;
+    names& taken = socket.datagrams ? bound_datagrams_ : bound_;
     do {
         if (any_port) {
             set_port(name, next_port_);
             next_port_ = next_port_ == UINT16_MAX ? 40'000 : next_port_ + 1;
         }
-    } while (any_port && bound_.contains(name));
-    if (!bound_.emplace(name, &socket).second) {
+    } while (any_port && taken.contains(name));
+    if (!taken.emplace(name, &socket).second) {
         return -EADDRINUSE;
     }
     socket.local = std::move(name);
     return 0;
 }
 
+// Gives a socket a free port at the address of `like`.
+void fake_kernel::bind_any(endpoint& socket, const std::string& like) {
+    if (socket.local.empty() && socket.family != AF_UNIX) {
+        std::string local = like;
+        set_port(local, 0);
+        bind_name(socket, std::move(local));
+    }
+}
+
 int fake_kernel::listen(int fd, int backlog) {
     endpoint* socket = find(fd);
     if (socket == nullptr) {
         return -EBADF;
+    }
+    if (socket->datagrams) {
+        return -EOPNOTSUPP;
     }
     if (socket->is == role::connected || (socket->local.empty() && socket->family == AF_UNIX)) {
         return -EINVAL;
@@ -161,13 +176,28 @@ int fake_kernel::listen(int fd, int backlog) {
     return 0;
 }
 
-fake_kernel::endpoint* fake_kernel::listener_at(const std::string& name) const {
-    auto found = bound_.find(name);
-    if (found == bound_.end()) {
-        found = bound_.find(any_address(name, reinterpret_cast<const sockaddr*>(name.data())
-                                                  ->sa_family));
+fake_kernel::endpoint* fake_kernel::bound_at(const names& among, const std::string& name) const {
+    auto found = among.find(name);
+    if (found == among.end()) {
+        found = among.find(any_address(name, reinterpret_cast<const sockaddr*>(name.data())
+                                                 ->sa_family));
     }
-    return found != bound_.end() && found->second->is == role::listening ? found->second : nullptr;
+    return found != among.end() ? found->second : nullptr;
+}
+
+fake_kernel::endpoint* fake_kernel::listener_at(const std::string& name) const {
+    endpoint* const found = bound_at(bound_, name);
+    return found != nullptr && found->is == role::listening ? found : nullptr;
+}
+
+int fake_kernel::connect_datagrams(endpoint& socket, std::string name) {
+    if (socket.family == AF_UNIX && bound_at(bound_datagrams_, name) == nullptr) {
+        return -ECONNREFUSED;
+    }
+    bind_any(socket, name);
+    socket.is = role::connected;
+    socket.remote = std::move(name);
+    return 0;
 }
 
 int fake_kernel::connect(int fd, const sockaddr* address, socklen_t length) {
@@ -179,11 +209,14 @@ int fake_kernel::connect(int fd, const sockaddr* address, socklen_t length) {
     if (name.empty() || socket->is == role::listening) {
         return -EINVAL;
     }
-    if (socket->is == role::connected) {
+    if (socket->is == role::connected && !socket->datagrams) {
         return -EISCONN;
     }
     if (address->sa_family != socket->family) {
         return -EAFNOSUPPORT;
+    }
+    if (socket->datagrams) {
+        return connect_datagrams(*socket, std::move(name));
     }
     endpoint* listener = listener_at(name);
     if (listener == nullptr) {
@@ -192,11 +225,7 @@ int fake_kernel::connect(int fd, const sockaddr* address, socklen_t length) {
     if (listener->backlog.size() >= listener->backlog_size) {
         return -EAGAIN;
     }
-    if (socket->local.empty() && socket->family != AF_UNIX) {
-        std::string local = name;
-        set_port(local, 0);
-        bind_name(*socket, std::move(local));
-    }
+    bind_any(*socket, name);
     auto other = std::make_unique<endpoint>();
     other->is = socket->is = role::connected;
     other->family = socket->family;
@@ -237,6 +266,9 @@ int fake_kernel::shutdown(int fd, int how) noexcept {
     }
     if (socket->is != role::connected) {
         return -ENOTCONN;
+    }
+    if (socket->datagrams) {
+        return 0;
     }
     if (how != SHUT_WR) {
         socket->end_of_stream = true;
@@ -288,17 +320,118 @@ void fake_kernel::close(int fd) {
             reset(*unaccepted->peer);
         }
     }
-    const auto name = bound_.find(socket->local);
-    if (name != bound_.end() && name->second == socket) {
-        bound_.erase(name);
+    names& named = socket->datagrams ? bound_datagrams_ : bound_;
+    const auto name = named.find(socket->local);
+    if (name != named.end() && name->second == socket) {
+        named.erase(name);
     }
     sockets_[static_cast<std::size_t>(fd - first_descriptor)].reset();
+}
+
+bool fake_kernel::is_datagram(int fd) const noexcept {
+    const endpoint* socket = find(fd);
+    return socket != nullptr && socket->datagrams;
+}
+
+int fake_kernel::send_datagram(int fd, std::string data, const sockaddr* to, socklen_t length) {
+    endpoint* socket = find(fd);
+    if (socket == nullptr) {
+        return -EBADF;
+    }
+    if (socket->pending_error != 0) {
+        return -std::exchange(socket->pending_error, 0);
+    }
+    if (to != nullptr && to->sa_family != socket->family) {
+        return -EAFNOSUPPORT;
+    }
+    const std::string name = to != nullptr ? name_of(to, length) : socket->remote;
+    if (name.empty()) {
+        return to != nullptr ? -EINVAL : socket->family == AF_UNIX ? -ENOTCONN : -EDESTADDRREQ;
+    }
+    if (data.size() > datagram_bytes_max) {
+        return -EMSGSIZE;
+    }
+    bind_any(*socket, name);
+    endpoint* const target = bound_at(bound_datagrams_, name);
+    const bool strangers = target != nullptr && target->is == role::connected &&
+                           target->remote != socket->local;
+    const auto bytes = static_cast<int>(data.size());
+    if (target == nullptr || strangers) {
+        if (socket->family == AF_UNIX) {
+            return target == nullptr ? -ECONNREFUSED : -EPERM;
+        }
+        socket->pending_error = socket->is == role::connected ? ECONNREFUSED : 0;
+        return bytes;
+    }
+    if (target->queued_bytes + data.size() > buffer_bytes_ && !target->queue.empty()) {
+        return socket->family == AF_UNIX ? -EAGAIN : bytes;
+    }
+    target->queued_bytes += data.size();
+    target->queue.push_back({socket->local, std::move(data)});
+    return bytes;
+}
+
+int fake_kernel::receive_datagram(int fd, msghdr& message) {
+    endpoint* socket = find(fd);
+    if (socket == nullptr) {
+        return -EBADF;
+    }
+    if (socket->queue.empty()) {
+        return socket->pending_error != 0 ? -std::exchange(socket->pending_error, 0) : -EAGAIN;
+    }
+    const datagram first = std::move(socket->queue.front());
+    socket->queue.pop_front();
+    socket->queued_bytes -= first.data.size();
+    std::size_t taken = 0;
+    for (std::size_t i = 0; i < message.msg_iovlen && taken < first.data.size(); ++i) {
+        const iovec& part = message.msg_iov[i];
+        const std::size_t bytes = std::min(part.iov_len, first.data.size() - taken);
+        std::memcpy(part.iov_base, first.data.data() + taken, bytes);
+        taken += bytes;
+    }
+    message.msg_flags = taken < first.data.size() ? MSG_TRUNC : 0;
+    if (message.msg_name != nullptr) {
+        copy_name(first.from, socket->family, static_cast<sockaddr*>(message.msg_name),
+                  &message.msg_namelen);
+    }
+    return static_cast<int>(taken);
+}
+
+int fake_kernel::set_option(int fd, int level, int option, const void* value, socklen_t length) {
+    endpoint* socket = find(fd);
+    if (socket == nullptr) {
+        return -EBADF;
+    }
+    socket->options[{level, option}].assign(static_cast<const char*>(value), length);
+    return 0;
+}
+
+int fake_kernel::get_option(int fd, int level, int option, void* value, socklen_t* length) const {
+    const endpoint* socket = find(fd);
+    if (socket == nullptr) {
+        return -EBADF;
+    }
+    const auto kept = socket->options.find({level, option});
+    std::memset(value, 0, *length);
+    if (level == SOL_SOCKET && option == SO_DOMAIN) {
+        std::memcpy(value, &socket->family, std::min<std::size_t>(sizeof(int), *length));
+        return 0;
+    }
+    if (kept != socket->options.end()) {
+        std::memcpy(value, kept->second.data(),
+                    std::min<std::size_t>(kept->second.size(), *length));
+    }
+    return 0;
 }
 
 int fake_kernel::send(int fd, const std::byte* data, std::size_t bytes) {
     endpoint* socket = find(fd);
     if (socket == nullptr) {
         return -EBADF;
+    }
+    if (socket->datagrams) {
+        return send_datagram(fd, std::string(reinterpret_cast<const char*>(data), bytes), nullptr,
+                             0);
     }
     if (socket->pending_error != 0) {
         return -std::exchange(socket->pending_error, 0);
@@ -326,6 +459,9 @@ int fake_kernel::receive(int fd, std::byte* data, std::size_t bytes) {
     endpoint* socket = find(fd);
     if (socket == nullptr) {
         return -EBADF;
+    }
+    if (socket->datagrams) {
+        return -EOPNOTSUPP;  // only messages tell where one ends
     }
     if (socket->is != role::connected) {
         return -ENOTCONN;
@@ -358,6 +494,11 @@ std::uint32_t fake_kernel::readiness(int fd) const noexcept {
     }
     if (socket->is == role::listening) {
         return socket->backlog.empty() ? 0 : POLLIN;
+    }
+    if (socket->datagrams) {
+        return socket->pending_error != 0 ? POLLOUT | POLLIN | POLLERR
+               : socket->queue.empty()    ? POLLOUT
+                                          : POLLOUT | POLLIN;
     }
     if (socket->is == role::fresh) {
         return POLLOUT | POLLHUP;

@@ -1,5 +1,6 @@
-// Stream sockets in memory: the part of a kernel that the fake driver stands on. Nothing blocks
-// and nothing is random here; delays, short transfers and the like are the driver's.
+// Stream and datagram sockets in memory: the part of a kernel that the fake driver stands on.
+// Nothing blocks and nothing is random here; delays, short transfers and the like are the driver's.
+// Datagrams arrive in order; those for nobody, or for a full socket, are treated as Linux does.
 //
 // Descriptors start at `first_descriptor`, so that they cannot be mistaken for real ones, and the
 // lowest free one is taken, as in a real kernel. Addresses (AF_INET, AF_INET6, AF_UNIX) name
@@ -15,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ringlet::detail {
@@ -24,6 +26,7 @@ public:
     static constexpr int first_descriptor = 1 << 20;
     static constexpr std::size_t sockets_max = 1 << 16;
     static constexpr std::size_t backlog_max = 4096;
+    static constexpr std::size_t datagram_bytes_max = 65'507;
 
     // `buffer_bytes`: how much a socket keeps for its reader before a sender has to wait.
     explicit fake_kernel(std::size_t buffer_bytes) noexcept : buffer_bytes_(buffer_bytes) {}
@@ -48,15 +51,31 @@ public:
     // What poll(2) would say of it: POLLIN, POLLOUT, POLLRDHUP, POLLHUP, POLLERR.
     std::uint32_t readiness(int fd) const noexcept;
 
+    bool is_datagram(int fd) const noexcept;
+    // One datagram, to `to` or, when that is null, to whom the socket is connected.
+    int send_datagram(int fd, std::string data, const sockaddr* to, socklen_t length);
+    // Fills in the sender, and MSG_TRUNC.
+    int receive_datagram(int fd, msghdr& message);
+
+    // Options are kept and given back, and have no effect.
+    int set_option(int fd, int level, int option, const void* value, socklen_t length);
+    int get_option(int fd, int level, int option, void* value, socklen_t* length) const;
+
     int local_name(int fd, sockaddr* address, socklen_t* length) const noexcept;
     int peer_name(int fd, sockaddr* address, socklen_t* length) const noexcept;
 
 private:
     enum class role : std::uint8_t { fresh, listening, connected };
 
+    struct datagram {
+        std::string from;
+        std::string data;
+    };
     struct endpoint {
         role is = role::fresh;
         int family = 0;
+        bool datagrams = false;  // then only a name is what it is connected to
+        std::map<std::pair<int, int>, std::string> options;
         std::string local;
         std::string remote;
         // Connected.
@@ -72,19 +91,28 @@ private:
         std::deque<std::unique_ptr<endpoint>> backlog;
         std::size_t backlog_size = 0;
 
+        // Datagrams.
+        std::deque<datagram> queue;
+        std::size_t queued_bytes = 0;
+
         std::size_t waiting() const noexcept { return arrived.size() - received; }
     };
+    using names = std::map<std::string, endpoint*>;
 
     endpoint* find(int fd) const noexcept;
     int install(std::unique_ptr<endpoint> socket);
     int bind_name(endpoint& socket, std::string name);
+    void bind_any(endpoint& socket, const std::string& like);
+    endpoint* bound_at(const names& among, const std::string& name) const;
     endpoint* listener_at(const std::string& name) const;
+    int connect_datagrams(endpoint& socket, std::string name);
     static void reset(endpoint& socket) noexcept;
     static void leave_peer(endpoint& socket) noexcept;
 
     const std::size_t buffer_bytes_;
     std::vector<std::unique_ptr<endpoint>> sockets_;  // by descriptor - first_descriptor
-    std::map<std::string, endpoint*> bound_;
+    names bound_;
+    names bound_datagrams_;
     std::uint16_t next_port_ = 40'000;
 };
 

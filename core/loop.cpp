@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
@@ -37,7 +38,9 @@ loop::loop(const loop_options& options) : driver_(make_driver(options.driver)) {
 }
 
 loop::~loop() {
-    if (!forked()) {
+    if (forked()) {
+        static_cast<void>(helpers_.release());  // its threads are the parent's: none to join here
+    } else {
         helpers_.reset();
         drain_active();
     }
@@ -194,7 +197,8 @@ void loop::wait(bool may_block) noexcept {
     nanoseconds timeout = wait_forever;
     if (!timers_.empty()) {
         // The clock is read anew: the handlers of this turn took time that must not be slept.
-        timeout = nanoseconds(timers_.first_deadline() - read_clock());
+        const instant now = read_clock();
+        timeout = nanoseconds(std::max(timers_.first_deadline(), now) - now);
     }
     if (helpers_) {
         // Asked before the inbox is: what has been posted by now is then seen there.

@@ -1,4 +1,5 @@
-// File operations as entries of the io_uring driver's ring. Part of that driver; loop thread only.
+// Operations on files as entries of the io_uring driver's ring, and which of them its kernel knows.
+// Part of that driver; loop thread only.
 #pragma once
 
 #include <liburing.h>

@@ -119,8 +119,13 @@ public:
             return false;
         }
         children_ = 1;  // held while starting, so that an early end of all does not resume
-        static_cast<Derived*>(this)->start_children(job_ != nullptr ? job_->loop()
-                                                                     : *loop::current());
+        try {
+            static_cast<Derived*>(this)->start_children(job_ != nullptr ? job_->loop()
+                                                                         : *loop::current());
+        } catch (...) {
+            children_ = 0;
+            throw;
+        }
         if (--children_ == 0) {
             return false;
         }

@@ -8,15 +8,11 @@
 #include <new>
 #include <utility>
 
+#include "core/config.h"
+
 namespace ringlet::detail {
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool frames_pooled = false;
-#elif defined(__has_feature)
-constexpr bool frames_pooled = !__has_feature(address_sanitizer);
-#else
-constexpr bool frames_pooled = true;
-#endif
+constexpr bool frames_pooled = !address_sanitizer;
 
 // Has no destructor: an object that needs none is reached without a check, and frames are freed
 // also while the other objects of a thread are destroyed.

@@ -8,7 +8,7 @@
 // * `std::move(f).then(callback)`: the callback is called from the loop's ready queue, never inside
 //   `then` or `set_value`. If it can take an outcome<T>, it is given that; else it is given the
 //   value (nothing for void), and a failure passes by it into the future that `then` returns. What
-//   the callback returns or throws is that future's result.
+//   the callback returns or throws is that future's result; when it returns a future, that one's.
 // A promise that is destroyed unsettled gives error(errc::broken_promise). A failure that is never
 // read is a line on stderr.
 #pragma once
@@ -196,6 +196,16 @@ private:
 
 namespace detail {
 
+// What a callback's future carries: the value of a future that it returns.
+template <class T>
+struct then_value {
+    using type = T;
+};
+template <class T>
+struct then_value<future<T>> {
+    using type = T;
+};
+
 // What `Callback` makes of an outcome<T>.
 template <class T, class Callback>
 decltype(auto) call_with_outcome(Callback& callback, outcome<T> result) {
@@ -237,17 +247,34 @@ private:
     static void run(work& item) noexcept {
         auto& self = static_cast<then_call&>(item);
         try {
-            if constexpr (std::is_void_v<R>) {
-                call_with_outcome<T>(self.callback_, std::exchange(self.state_->result, {}));
-                self.next_.set_value();
-            } else {
-                self.next_.set_value(
-                    call_with_outcome<T>(self.callback_, std::exchange(self.state_->result, {})));
+            if (self.call()) {
+                self.on_its_way_.reset();  // pass_on deletes it
+                return;
             }
         } catch (...) {
             self.next_.set_exception(std::current_exception());
         }
         delete &self;
+    }
+
+    // True when the result is still to come, out of a future that the callback returned.
+    bool call() {
+        outcome<T> result = std::exchange(state_->result, {});
+        using returned = decltype(call_with_outcome<T>(callback_, std::move(result)));
+        if constexpr (std::is_same_v<returned, future<R>>) {
+            auto pass_on = [this](outcome<R> settled) noexcept {
+                next_.set_result(std::move(settled));
+                delete this;
+            };
+            static_cast<void>(call_with_outcome<T>(callback_, std::move(result)).then(pass_on));
+            return true;
+        } else if constexpr (std::is_void_v<R>) {
+            call_with_outcome<T>(callback_, std::move(result));
+            next_.set_value();
+        } else {
+            next_.set_value(call_with_outcome<T>(callback_, std::move(result)));
+        }
+        return false;
     }
 
     future_link<T> state_;
@@ -263,7 +290,7 @@ template <class Callback>
 auto future<T>::then(Callback callback) && {
     RINGLET_REQUIRE(valid() && state_->reader == nullptr, "a future was read twice");
     using returned = decltype(detail::call_with_outcome<T>(callback, outcome<T>()));
-    using R = std::remove_cvref_t<returned>;
+    using R = typename detail::then_value<std::remove_cvref_t<returned>>::type;
     promise<R> next(state_->loop);
     future<R> ended = next.get_future();
     new detail::then_call<T, R, Callback>(std::move(state_), std::move(callback), std::move(next));

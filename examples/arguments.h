@@ -1,6 +1,6 @@
-// What the small servers share: `NAME PORT [--host ADDRESS]`, listening, and an orderly stop on
-// SIGINT or SIGTERM; SIGUSR1 prints what every task waits for on stderr. Bad arguments: a sentence
-// on stderr and exit code 2.
+// What the small servers share: `NAME PORT [--host ADDRESS] [--cert FILE --key FILE]`, listening
+// (with a certificate: for https), and an orderly stop on SIGINT or SIGTERM; SIGUSR1 prints what
+// every task waits for on stderr. Bad arguments: a sentence on stderr and exit code 2.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -13,12 +13,14 @@
 #include "coro/dump.h"
 #include "coro/run.h"
 #include "net/address.h"
+#include "net/tls_context.h"
 
 namespace ringlet::examples {
 
 struct serve_arguments {
     std::uint16_t port = 0;
     std::string host = "127.0.0.1";
+    tls_identity identity;
     int exit_code = 0;
     bool leave = false;  // help was printed, or the arguments are wrong
     address where;
@@ -32,6 +34,9 @@ serve_arguments parse_serve_arguments(int count, char** arguments, const char* n
     CLI::App app{std::string(name) + ": see the README", name};
     app.add_option("port", parsed.port, "the TCP port; 0 takes a free one")->required();
     app.add_option("--host", parsed.host, "the address to listen on (127.0.0.1)");
+    auto* const cert = app.add_option("--cert", parsed.identity.chain_file,
+                                      "PEM FILE of the certificates to show: speaks https");
+    app.add_option("--key", parsed.identity.key_file, "PEM FILE of its key")->needs(cert);
     add_options(app);
     try {
         app.parse(count, arguments);
@@ -66,8 +71,17 @@ int serve_main(int count, char** arguments, const char* name, Make make, AddOpti
             [](void* to, int) noexcept { static_cast<loop*>(to)->stop(); }, &events);
         const dump_on_signal dumps(events);
         const auto service = make(events);
-        const address at = service->listen(parsed.where);
-        std::printf("%s on http://%s/ (%s)\n", name, at.text().c_str(), events.driver().name());
+        const bool secure = !parsed.identity.chain_file.empty();
+        tls_context tls;
+        if (secure) {
+            tls_server_options shown;
+            shown.identities.push_back(parsed.identity);
+            shown.protocols = {"http/1.1"};
+            tls = tls_context::server(std::move(shown));
+        }
+        const address at = service->listen(parsed.where, tls);
+        std::printf("%s on http%s://%s/ (%s)\n", name, secure ? "s" : "", at.text().c_str(),
+                    events.driver().name());
         std::fflush(stdout);
         events.run();
         constexpr nanoseconds grace = std::chrono::seconds(2);

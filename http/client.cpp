@@ -4,6 +4,7 @@
 #include "http/client_pool.h"
 #include "http/incoming.h"
 #include "http/writer.h"
+#include "net/tls_stream.h"
 
 namespace ringlet::http {
 namespace {
@@ -38,6 +39,7 @@ std::string_view phase_text(phase at) noexcept {
         case phase::queue: return "queue";
         case phase::resolve: return "resolve";
         case phase::connect: return "connect";
+        case phase::tls: return "tls";
         case phase::send: return "send";
         case phase::head: return "response head";
         case phase::body: return "response body";
@@ -95,11 +97,6 @@ task<incoming> client::open(client_request what) {
 // Requests until the answer is no redirect.
 task<void> client::follow(incoming::state& state) {
     for (;;) {
-        if (state.where.secure()) {
-            state.fail(std::make_error_code(std::errc::protocol_not_supported),
-                       state.redirects == 0 ? phase::url : phase::redirect,
-                       "https needs TLS, which this client does not speak");
-        }
         ++stats_.requests;
         co_await attempt(state);
         const std::string_view location = state.head.value("Location");
@@ -167,8 +164,26 @@ task<void> client::connect(incoming::state& state) {
         co_await state.timed(phase::connect, options_.connect_timeout,
                              ringlet::connect(loop_, std::move(addresses), options_.connect));
     state.timings.connected = loop_.now();
+    if (state.where.secure()) {
+        std::string host(state.where.host_bare());
+        stream = co_await state.timed(phase::tls, options_.tls_timeout,
+                                      secure(std::move(stream), std::move(host)));
+        state.timings.secured = loop_.now();
+    }
     ++stats_.connections;
     state.connection = std::make_unique<client_connection>(std::move(stream), options_.sizes);
+}
+
+task<tcp_stream> client::secure(tcp_stream stream, std::string host) {
+    if (!options_.tls) {
+        tls_client_options usual;
+        usual.protocols = {"http/1.1"};
+        options_.tls = tls_context::client(std::move(usual));
+    }
+    tls_stream secured =
+        co_await start_tls(std::move(stream), options_.tls, std::move(host), wait_forever);
+    stats_.resumed += secured.resumed();
+    co_return std::move(secured);
 }
 
 // Sends the request, of which `text` is all but a large body, and receives the head of the answer.

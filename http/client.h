@@ -1,6 +1,6 @@
-// An HTTP/1.1 client on a loop: a pool of connections with global and per-host limits, keep-alive,
-// redirects, gzip and deflate, a timeout per phase, size limits, and one safe retry when a kept
-// connection turns out to be dead. Loop thread only; a client must outlive its responses.
+// An HTTP/1.1 client on a loop, for http and https: a pool of connections with global and per-host
+// limits, keep-alive, redirects, gzip and deflate, a timeout per phase, size limits, and one safe
+// retry when a kept connection turns out to be dead. Loop thread only; a client must outlive its responses.
 //
 //     http::client web(loop);
 //     http::client_response page = co_await web.get("http://example.org/");
@@ -25,15 +25,16 @@
 #include "http/url.h"
 #include "net/connect.h"
 #include "net/resolver.h"
+#include "net/tls_context.h"
 
 namespace ringlet::http {
 
-enum class phase { url, queue, resolve, connect, send, head, body, redirect };
+enum class phase { url, queue, resolve, connect, tls, send, head, body, redirect };
 
 std::string_view phase_text(phase at) noexcept;
 
-// what(): "<url>: <phase>: <cause>". code(): errno, an errc, or std::errc::bad_message for an
-// answer that is no HTTP (or not acceptable HTTP).
+// what(): "<url>: <phase>: <cause>". code(): errno, an errc, a tls_errc, or std::errc::bad_message
+// for an answer that is no HTTP (or not acceptable HTTP).
 class client_error : public error {
 public:
     client_error(std::error_code code, http::phase at, std::string_view url,
@@ -57,6 +58,7 @@ struct client_options {
     nanoseconds queue_timeout = wait_forever;             // for a place in the pool
     nanoseconds resolve_timeout = std::chrono::seconds(10);
     nanoseconds connect_timeout = std::chrono::seconds(10);
+    nanoseconds tls_timeout = std::chrono::seconds(10);   // the handshake
     nanoseconds send_timeout = std::chrono::seconds(30);  // for each 256 KiB of the request
     nanoseconds head_timeout = std::chrono::seconds(30);  // request sent to head received
     nanoseconds body_timeout = std::chrono::seconds(30);  // between two pieces of the body
@@ -67,6 +69,7 @@ struct client_options {
     limits sizes = client_limits();
     resolver_options resolver;
     connect_options connect;
+    tls_context tls;  // for https; none: made when it is needed, verifying as the system trusts
 
     // Bodies may be larger than what a server accepts: 64 MiB, plain or decoded.
     static limits client_limits() noexcept;
@@ -86,6 +89,7 @@ struct client_timings {
     instant granted = 0;  // got its place in the pool
     instant resolved = 0;
     instant connected = 0;
+    instant secured = 0;  // by TLS
     instant sent = 0;
     instant first_byte = 0;  // the head is there
     instant ended = 0;       // the body is there
@@ -140,6 +144,7 @@ struct client_stats {
     std::uint64_t requests = 0;
     std::uint64_t connections = 0;  // opened
     std::uint64_t reused = 0;       // requests on a kept connection
+    std::uint64_t resumed = 0;      // TLS handshakes that took up a session again
     std::uint64_t retries = 0;      // requests repeated after a kept connection had died
     std::size_t idle = 0;           // kept connections now
 };
@@ -175,6 +180,7 @@ private:
     task<void> attempt(incoming::state& state);
     task<void> take_place(incoming::state& state);
     task<void> connect(incoming::state& state);
+    task<tcp_stream> secure(tcp_stream stream, std::string host);
     task<void> exchange(incoming::state& state, std::string_view text);
     std::string render(const incoming::state& state) const;
     bool take_idle(incoming::state& state);

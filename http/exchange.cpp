@@ -2,6 +2,7 @@
 
 #include "coro/frame_pool.h"
 #include "http/server.h"
+#include "net/tls_engine.h"
 
 namespace ringlet::http {
 namespace {
@@ -20,6 +21,13 @@ exchange::exchange(server& owner, int fd) noexcept
 }
 
 exchange::~exchange() = default;
+
+void exchange::secure(const tls_context& how) {
+    wait_for(patience::handshake);
+    start_tls(std::make_unique<tls_engine>(how));
+}
+
+void exchange::on_secured() noexcept { wait_for(patience::head); }
 
 void* exchange::operator new(std::size_t bytes) { return ringlet::detail::allocate_frame(bytes); }
 
@@ -344,7 +352,11 @@ void exchange::settle() noexcept {
     if (closed() || lingering_) {
         return;
     }
-    if (sending()) {
+    if (securing()) {
+        if (peer_ended_ || server_.draining_) {
+            drop({});
+        }
+    } else if (sending()) {
         wait_for(patience::write);
     } else if (owes_answer()) {
         const bool hungry = wants_body_ && !body_paused_ && !parser_.paused();
@@ -447,6 +459,7 @@ void exchange::wait_for(patience what) noexcept {
     nanoseconds time{};
     switch (what) {
         case patience::none: deadline_ = INT64_MAX; return;
+        case patience::handshake: time = sizes.handshake_timeout; break;
         case patience::head: time = sizes.header_timeout; break;
         case patience::body: time = sizes.body_idle_timeout; break;
         case patience::write:
@@ -467,7 +480,8 @@ void exchange::reach_deadline() noexcept {
     }
     ++server_.stats_.timeouts;
     const auto timed_out = make_error_code(errc::timed_out);
-    if (reached == patience::write || answer_ == answer::streaming) {
+    if (reached == patience::handshake || reached == patience::write ||
+        answer_ == answer::streaming) {
         reset(timed_out);
     } else if (answer_ == answer::none || (!in_request_ && parser_.in_head())) {
         tell_aborted(timed_out);

@@ -12,6 +12,7 @@
 #include "http/request_parser.h"
 #include "http/writer.h"
 #include "net/connection.h"
+#include "net/tls_context.h"
 
 namespace ringlet::http {
 
@@ -43,6 +44,7 @@ public:
     ringlet::loop& loop() const noexcept { return connection::loop(); }
     using connection::local_address;
     using connection::peer_address;
+    using connection::tls;
 
     // The whole answer. A header that may not be sent makes it a 500, and is returned.
     write_error respond(int status, std::string_view content_type, std::string_view body) noexcept;
@@ -83,9 +85,10 @@ private:
     };
 
     // What the deadline is for.
-    enum class patience : std::uint8_t { none, head, body, write, keep_alive, linger };
+    enum class patience : std::uint8_t { none, handshake, head, body, write, keep_alive, linger };
 
     exchange(server& owner, int fd) noexcept;
+    void secure(const tls_context& how);
     ~exchange() override;
 
     static void* operator new(std::size_t bytes);
@@ -96,6 +99,7 @@ private:
     void on_end(std::error_code code) noexcept override;
     void on_sent() noexcept override;
     void on_send_failed(std::error_code code) noexcept override;
+    void on_secured() noexcept override;
     // request_events
     void on_head(const request_head& head) override;
     void on_body(std::string_view bytes) override;

@@ -27,6 +27,7 @@ struct limits {
     // One connection of a server.
     std::uint32_t requests_per_connection_max = 1000;
     std::uint32_t output_bytes_max = 1024 * 1024;  // unsent answers; above it reading stops
+    std::chrono::milliseconds handshake_timeout{10'000};    // of TLS
     std::chrono::milliseconds header_timeout{
         10'000};  // connect (or first byte) to the end of the head
     std::chrono::milliseconds keep_alive_timeout{65'000};   // between two requests

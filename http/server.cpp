@@ -12,9 +12,9 @@ constexpr nanoseconds sweep_shortest = std::chrono::milliseconds(5);
 
 // Deadlines are looked at often enough to be at most a quarter late.
 nanoseconds sweep_interval(const limits& sizes) noexcept {
-    const auto shortest = std::min({sizes.header_timeout, sizes.keep_alive_timeout,
-                                    sizes.body_idle_timeout, sizes.write_stall_timeout,
-                                    sizes.linger_timeout});
+    const auto shortest = std::min({sizes.handshake_timeout, sizes.header_timeout,
+                                    sizes.keep_alive_timeout, sizes.body_idle_timeout,
+                                    sizes.write_stall_timeout, sizes.linger_timeout});
     return std::clamp(nanoseconds(shortest) / 4, sweep_shortest, sweep_longest);
 }
 
@@ -41,37 +41,53 @@ server::~server() {
     loop_.cancel_timer(sweep_timer_);
 }
 
-address server::listen(const address& where, const listen_options& options) {
-    tcp_listener& listener = listeners_.emplace_back(loop_, where, options);
+server::door::door(server& web, const address& where, tls_context how,
+                   const listen_options& options)
+    : owner(web), listener(web.loop_, where, options), tls(std::move(how)) {
     listener.on_accept(
-        [](void* self, int fd) noexcept { static_cast<server*>(self)->accepted(fd); }, this);
-    listener.set_accepting(stats_.open < limits_.connections_max);
-    return listener.local_address();
+        [](void* at, int fd) noexcept {
+            const door& by = *static_cast<door*>(at);
+            by.owner.accepted({fd, &by});
+        },
+        this);
+    listener.set_accepting(web.stats_.open < web.limits_.connections_max);
+}
+
+address server::listen(const address& where, const listen_options& options) {
+    return listen(where, tls_context(), options);
+}
+
+address server::listen(const address& where, tls_context tls, const listen_options& options) {
+    return doors_.emplace_back(*this, where, std::move(tls), options).listener.local_address();
 }
 
 void server::set_accepting(bool accepting) noexcept {
-    for (tcp_listener& each : listeners_) {
-        each.set_accepting(accepting);
+    for (door& each : doors_) {
+        each.listener.set_accepting(accepting);
     }
 }
 
 void server::stop_accepting() noexcept {
-    listeners_.clear();
-    for (const int fd : waiting_) {
-        loop_.driver().close(fd);
+    for (const arrival& each : waiting_) {
+        loop_.driver().close(each.fd);
     }
     waiting_.clear();
+    doors_.clear();
 }
 
 // The kernel hands over a burst at once: those above the limit wait here.
-void server::accepted(int fd) noexcept {
+void server::accepted(arrival who) noexcept {
     if (stats_.open >= limits_.connections_max) {
-        waiting_.push_back(fd);
+        waiting_.push_back(who);
         return;
     }
-    auto* const connection = new exchange(*this, fd);
+    auto* const connection = new exchange(*this, who.fd);
     joined(*connection);
-    connection->start_receiving();
+    if (who.by->tls) {
+        connection->secure(who.by->tls);
+    } else {
+        connection->start_receiving();
+    }
 }
 
 void server::joined(exchange& connection) noexcept {
@@ -96,9 +112,9 @@ void server::left(exchange& connection) noexcept {
     }
     --stats_.open;
     if (!waiting_.empty()) {
-        const int fd = waiting_.front();
+        const arrival next = waiting_.front();
         waiting_.pop_front();
-        accepted(fd);
+        accepted(next);
     } else if (stats_.open + 1 == limits_.connections_max) {
         set_accepting(true);
     }

@@ -8,15 +8,16 @@
 
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "core/loop.h"
 #include "http/date.h"
 #include "http/exchange.h"
 #include "http/limits.h"
 #include "net/tcp_listener.h"
+#include "net/tls_context.h"
 
 namespace ringlet::http {
 
@@ -43,6 +44,8 @@ public:
     // May be called for several addresses. Throws `error` naming the address. Returns the address
     // with the port that was taken.
     address listen(const address& where, const listen_options& options = {});
+    // The same for https. `tls` is a server's context; its ALPN should be "http/1.1" or empty.
+    address listen(const address& where, tls_context tls, const listen_options& options = {});
 
     // Stops accepting, closes idle connections, lets answers in progress end, each followed by a
     // close. `idle` says when all have gone.
@@ -63,9 +66,20 @@ private:
         explicit sweep_timer(server& s) noexcept;
     };
 
+    struct door {
+        door(server& web, const address& where, tls_context how, const listen_options& options);
+        server& owner;
+        tcp_listener listener;
+        tls_context tls;  // none: plain
+    };
+    struct arrival {
+        int fd;
+        const door* by;
+    };
+
     void set_accepting(bool accepting) noexcept;
     void stop_accepting() noexcept;
-    void accepted(int fd) noexcept;
+    void accepted(arrival who) noexcept;
     void joined(exchange& connection) noexcept;
     void left(exchange& connection) noexcept;
     void tell_idle() noexcept;
@@ -79,8 +93,8 @@ private:
     date_cache date_;
     std::string_view date_text_;
     instant date_at_ = -1;
-    std::vector<tcp_listener> listeners_;
-    std::deque<int> waiting_;    // accepted, but above the limit
+    std::list<door> doors_;
+    std::deque<arrival> waiting_;  // accepted, but above the limit
     exchange* first_ = nullptr;  // all connections
     sweep_timer sweep_timer_;  // looks for passed deadlines, coarsely, while there are connections
     nanoseconds sweep_every_;

@@ -62,6 +62,13 @@ address address::any_v4(std::uint16_t port) noexcept {
     return made;
 }
 
+address address::any_v6(std::uint16_t port) noexcept {
+    address made;
+    made.storage_.v6.sin6_family = AF_INET6;
+    made.set_port(port);
+    return made;
+}
+
 address address::loopback_v4(std::uint16_t port) noexcept {
     address made = any_v4(port);
     made.storage_.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -87,6 +94,26 @@ std::uint16_t address::port() const noexcept {
 
 void address::set_port(std::uint16_t port) noexcept {
     (is_v6() ? storage_.v6.sin6_port : storage_.v4.sin_port) = htons(port);
+}
+
+address address::mapped_to_v6() const noexcept {
+    if (family() != AF_INET) {
+        return *this;
+    }
+    address made = any_v6(port());
+    std::uint8_t* const bytes = made.storage_.v6.sin6_addr.s6_addr;
+    bytes[10] = bytes[11] = 0xff;
+    std::memcpy(bytes + 12, &storage_.v4.sin_addr, 4);
+    return made;
+}
+
+address address::unmapped() const noexcept {
+    if (!is_v6() || !IN6_IS_ADDR_V4MAPPED(&storage_.v6.sin6_addr)) {
+        return *this;
+    }
+    address made = any_v4(port());
+    std::memcpy(&made.storage_.v4.sin_addr, storage_.v6.sin6_addr.s6_addr + 12, 4);
+    return made;
 }
 
 std::string address::host_text() const {

@@ -22,6 +22,7 @@ public:
     // old forms of inet_aton ("127.1", "0x7f.1", "2130706433").
     static result<address> parse(std::string_view literal, std::uint16_t port) noexcept;
     static address any_v4(std::uint16_t port) noexcept;
+    static address any_v6(std::uint16_t port) noexcept;
     static address loopback_v4(std::uint16_t port) noexcept;
     static address loopback_v6(std::uint16_t port) noexcept;
 
@@ -30,6 +31,11 @@ public:
     bool is_loopback() const noexcept;
     std::uint16_t port() const noexcept;
     void set_port(std::uint16_t port) noexcept;
+
+    // Between an IPv4 address and its IPv6 form (::ffff:1.2.3.4), as IPv6 sockets show it; others
+    // stay as they are.
+    address mapped_to_v6() const noexcept;
+    address unmapped() const noexcept;
 
     const sockaddr* data() const noexcept { return &storage_.any; }
     socklen_t length() const noexcept {

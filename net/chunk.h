@@ -26,9 +26,10 @@ public:
             own();
         }
     }
+    // Memory of its own, to be filled through `data`.
+    explicit chunk(std::size_t bytes) : data_(new std::byte[bytes]), bytes_(bytes) {}
     // A copy of `bytes`.
-    explicit chunk(std::span<const std::byte> bytes)
-        : data_(new std::byte[bytes.size()]), bytes_(bytes.size()) {
+    explicit chunk(std::span<const std::byte> bytes) : chunk(bytes.size()) {
         std::copy(bytes.begin(), bytes.end(), data_);
     }
     chunk(chunk&& other) noexcept
@@ -47,6 +48,7 @@ public:
 
     explicit operator bool() const noexcept { return bytes_ != 0; }
     std::size_t size() const noexcept { return bytes_; }
+    std::byte* data() noexcept { return data_; }
     std::span<const std::byte> bytes() const noexcept { return {data_, bytes_}; }
     std::string_view text() const noexcept {
         return {reinterpret_cast<const char*>(data_), bytes_};

@@ -1,8 +1,11 @@
 #include "net/connection.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
+
+#include "net/tls_engine.h"
 
 namespace ringlet {
 namespace {
@@ -11,6 +14,14 @@ namespace {
 // hottest one is used next.
 constexpr std::size_t spare_buffers_max = 64;
 constexpr std::size_t spare_buffer_bytes_max = 256 * 1024;
+
+// So much is encrypted at a time, and sent while it is in the cache.
+constexpr std::size_t encrypted_bytes_max = 64 * 1024;
+// Answers that a peer makes us give (alerts, new keys) and does not read.
+constexpr std::size_t unread_answers_max = 64 * 1024;
+// Turns that the last words of a closed connection may take.
+constexpr int farewell_turns = 2;
+
 thread_local std::vector<std::string> spare_buffers;
 
 void put_buffer(std::string& buffer) noexcept {
@@ -36,6 +47,20 @@ std::string take_buffer() noexcept {
 }
 
 }  // namespace
+
+struct connection::tls_layer {
+    explicit tls_layer(std::unique_ptr<tls_engine> made) noexcept : engine(std::move(made)) {}
+
+    std::unique_ptr<tls_engine> engine;
+    std::string received;                     // before TLS began; its first bytes
+    std::span<const std::byte> plaintext;     // of send_from, not encrypted yet
+    std::size_t output_taken = 0;             // of output_, encrypted already
+    int turns_left = farewell_turns;
+    bool begun = false;
+    bool owes_sent = false;  // on_sent has to be called when nothing is left
+    bool cancelled = false;  // so has on_send_failed
+    bool shutting = false;   // the descriptor's direction ends behind the close_notify
+};
 
 connection::receive_operation::receive_operation(connection& c) noexcept
     : operation([](operation& op, const completion& what) noexcept {
@@ -99,7 +124,11 @@ void connection::received(const completion& what) noexcept {
         return;
     }
     if (what.result > 0) {
-        on_received(chunk(loop_, what.buffer, static_cast<std::size_t>(what.result)));
+        if (tls_) {
+            tls_received(what);
+        } else {
+            on_received(chunk(loop_, what.buffer, static_cast<std::size_t>(what.result)));
+        }
         return;
     }
     if (std::exchange(pausing_, false) && what.result == -ECANCELED) {
@@ -108,9 +137,20 @@ void connection::received(const completion& what) noexcept {
         }
         return;
     }
-    ended_ = true;
+    if (what.result < 0) {
+        end(system_code(what.result));
+    } else if (tls_) {
+        end(securing() ? tls_errc::handshake_cut : tls_errc::truncated);
+    } else {
+        end({});
+    }
+}
+
+void connection::end(std::error_code code) noexcept {
     wants_data_ = false;
-    on_end(what.result == 0 ? std::error_code() : system_code(what.result));
+    if (!std::exchange(ended_, true)) {
+        on_end(code);
+    }
 }
 
 std::string& connection::output() noexcept {
@@ -131,17 +171,30 @@ void connection::run_deferred() noexcept {
         if (idle()) {
             loop_.driver().close(fd_);
             delete this;
+        } else if (tls_ && --tls_->turns_left > 0) {
+            loop_.post(deferred_);
+        } else {
+            loop_.cancel(send_);
         }
-        return;
+    } else if (tls_) {
+        tls_begin();
+        tls_send();
+    } else if (!send_.active() && !output_.empty()) {
+        std::swap(output_, sending_);
+        start_send(std::as_bytes(std::span(sending_)));
     }
-    if (send_.active() || output_.empty()) {
-        return;
-    }
-    std::swap(output_, sending_);
-    send_from({reinterpret_cast<const std::byte*>(sending_.data()), sending_.size()});
 }
 
 void connection::send_from(std::span<const std::byte> bytes) noexcept {
+    if (tls_) {
+        tls_->plaintext = bytes;
+        flush();
+    } else {
+        start_send(bytes);
+    }
+}
+
+void connection::start_send(std::span<const std::byte> bytes) noexcept {
     send_at_ = bytes.data();
     send_bytes_left_ = bytes.size();
     send_.prepare_send(fd_, bytes.data(), bytes.size());
@@ -159,46 +212,74 @@ void connection::sent(int result) noexcept {
         send_bytes_left_ -= static_cast<std::size_t>(result);
         bytes_sent_ += static_cast<std::uint64_t>(result);
         if (send_bytes_left_ > 0 && !stopped) {
-            send_from({send_at_, send_bytes_left_});
+            start_send({send_at_, send_bytes_left_});
             return;
         }
     }
     if (result < 0 || send_bytes_left_ > 0) {
         send_bytes_left_ = 0;
         put_buffer(sending_);
+        if (tls_) {
+            tls_->plaintext = {};
+        }
         on_send_failed(system_code(result < 0 ? result : -ECANCELED));
         return;
     }
     put_buffer(sending_);
-    if (!output_.empty()) {
+    if (tls_) {
+        tls_send();
+    } else if (!output_.empty()) {
         flush();
-        return;
+    } else {
+        put_buffer(output_);
+        on_sent();
     }
-    put_buffer(output_);
-    on_sent();
 }
 
 void connection::cancel_send() noexcept {
+    if (tls_) {
+        tls_->plaintext = {};
+        tls_->cancelled = true;
+        if (!deferred_.queued()) {
+            loop_.post_flush(deferred_);
+        }
+        return;
+    }
     stop_sending_ = send_.active();
     loop_.cancel(send_);
 }
 
-void connection::shutdown_send() noexcept { loop_.driver().shutdown(fd_, SHUT_WR); }
+void connection::shutdown_send() noexcept {
+    if (tls_ && tls_->engine->secured()) {
+        tls_->engine->close();
+        tls_->shutting = true;
+        flush();
+    } else {
+        loop_.driver().shutdown(fd_, SHUT_WR);
+    }
+}
+
+void connection::close() noexcept { close_after(true); }
 
 void connection::abort() noexcept {
     if (!closing_) {
         loop_.driver().reset_on_close(fd_);
-        close();
+        close_after(false);
     }
 }
 
-void connection::close() noexcept {
+void connection::close_after(bool farewell) noexcept {
     if (closing_) {
         return;
     }
+    const bool saying = farewell && tls_ && tls_farewell();
     closing_ = true;
     loop_.forget(deferred_);
     loop_.cancel(receive_);
+    if (saying) {
+        loop_.post(deferred_);
+        return;
+    }
     loop_.cancel(send_);
     finish_close();
 }
@@ -207,6 +288,172 @@ void connection::finish_close() noexcept {
     if (idle() && !deferred_.queued()) {
         loop_.post(deferred_);
     }
+}
+
+void connection::start_tls(std::unique_ptr<tls_engine> engine,
+                           std::span<const std::byte> received) {
+    RINGLET_REQUIRE(!tls_ && !sending(), "TLS began on a connection that was not at rest");
+    tls_ = std::make_unique<tls_layer>(std::move(engine));
+    tls_->received.assign(reinterpret_cast<const char*>(received.data()), received.size());
+    start_receiving();
+    if (!deferred_.queued()) {
+        loop_.post_flush(deferred_);
+    }
+}
+
+tls_engine* connection::tls() const noexcept { return tls_ ? tls_->engine.get() : nullptr; }
+
+bool connection::securing() const noexcept { return tls_ && !tls_->engine->secured(); }
+
+std::size_t connection::tls_unsent_bytes() const noexcept {
+    return tls_->plaintext.size() + tls_->engine->output().size() - tls_->output_taken;
+}
+
+void connection::tls_begin() noexcept {
+    if (std::exchange(tls_->begun, true)) {
+        return;
+    }
+    const std::string received = std::move(tls_->received);
+    tls_->engine->give(std::as_bytes(std::span(received)));
+    tls_handshake();
+    tls_->engine->give({});
+}
+
+// True when the handshake is done and data may come.
+bool connection::tls_handshake() noexcept {
+    if (tls_->engine->handshake()) {
+        on_secured();
+        return !closing_;
+    }
+    if (const std::error_code failed = tls_->engine->failure()) {
+        end(failed);
+    }
+    return false;
+}
+
+// Plaintext takes the place of the ciphertext that it came of, in the buffer that was lent.
+void connection::tls_received(const completion& what) noexcept {
+    tls_engine& engine = *tls_->engine;
+    tls_begin();
+    std::size_t bytes = 0;
+    if (!ended_ && !closing_) {
+        engine.give({what.buffer.data, static_cast<std::size_t>(what.result)});
+        if (engine.secured() || tls_handshake()) {
+            bytes = tls_decrypt(what.buffer.data);
+        }
+    }
+    if (bytes > 0 && !closing_) {
+        on_received(chunk(loop_, what.buffer, bytes));
+    } else {
+        loop_.give_back(what.buffer);
+    }
+    if (closing_) {
+        return;
+    }
+    if (!engine.output().empty()) {
+        flush();
+    }
+    if (engine.failure()) {
+        end(engine.failure());
+    } else if (engine.peer_closed()) {
+        end({});
+    } else if (engine.output().size() > unread_answers_max) {
+        end(tls_errc::flooded);
+    }
+}
+
+// How many bytes of plaintext lie at `over` then. A record that began in an earlier buffer may be
+// larger than what was read of this one; it is told on its own.
+std::size_t connection::tls_decrypt(std::byte* over) noexcept {
+    tls_engine& engine = *tls_->engine;
+    std::size_t bytes = 0;
+    while (const std::size_t more = engine.ready()) {
+        if (bytes + more <= engine.taken()) {
+            engine.read({over + bytes, more});
+            bytes += more;
+            continue;
+        }
+        chunk apart(more);
+        engine.read({apart.data(), more});
+        on_received(std::move(apart));
+        if (closing_) {
+            break;
+        }
+    }
+    return bytes;
+}
+
+// The next piece of what is to be sent; false when it cannot be.
+bool connection::tls_encrypt() noexcept {
+    tls_layer& tls = *tls_;
+    const bool collected = tls.plaintext.empty();
+    std::span<const std::byte> next = collected ? std::as_bytes(std::span(output_)) : tls.plaintext;
+    next = next.subspan(collected ? tls.output_taken : 0);
+    next = next.first(std::min(next.size(), encrypted_bytes_max));
+    if (next.empty() || securing()) {
+        return next.empty() || !tls.engine->failure();
+    }
+    if (std::string& room = tls.engine->output(); room.empty() && room.capacity() < 256) {
+        room = take_buffer();
+    }
+    if (!tls.engine->write(next)) {
+        return false;
+    }
+    if (!collected) {
+        tls.plaintext = tls.plaintext.subspan(next.size());
+    } else if (tls.output_taken += next.size(); tls.output_taken == output_.size()) {
+        output_.clear();
+        tls.output_taken = 0;
+    }
+    return true;
+}
+
+void connection::tls_send() noexcept {
+    tls_layer& tls = *tls_;
+    if (std::exchange(tls.cancelled, false)) {
+        on_send_failed(std::make_error_code(std::errc::operation_canceled));
+    }
+    if (closing_ || send_.active()) {
+        return;
+    }
+    if (!tls_encrypt()) {
+        tls.plaintext = {};
+        output_.clear();
+        tls.output_taken = 0;
+        on_send_failed(tls.engine->failure());
+        return;
+    }
+    if (!tls.engine->output().empty()) {
+        std::swap(tls.engine->output(), sending_);
+        tls.owes_sent = true;
+        start_send(std::as_bytes(std::span(sending_)));
+        return;
+    }
+    if (std::exchange(tls.shutting, false)) {
+        loop_.driver().shutdown(fd_, SHUT_WR);
+    }
+    if (!securing() && output_.empty() && std::exchange(tls.owes_sent, false)) {
+        put_buffer(output_);
+        on_sent();
+    }
+}
+
+// Sends the close_notify, or the alert that says why the handshake failed. True when it is on its
+// way. Whatever is unsent is dropped by a close, and must not look as if it were whole.
+bool connection::tls_farewell() noexcept {
+    tls_layer& tls = *tls_;
+    if (send_.active()) {
+        return tls.engine->closed();
+    }
+    if (tls.plaintext.empty() && output_.empty()) {
+        tls.engine->close();
+    }
+    if (tls.engine->output().empty()) {
+        return false;
+    }
+    std::swap(tls.engine->output(), sending_);
+    start_send(std::as_bytes(std::span(sending_)));
+    return true;
 }
 
 }  // namespace ringlet

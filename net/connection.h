@@ -1,6 +1,7 @@
 // The callback floor of every stream: one connected descriptor, at most one receive and one send in
 // flight, output collected during a turn and sent by one operation at its end. No coroutine and no
-// allocation per message. tcp_stream and the HTTP server stand on it.
+// allocation per message. tcp_stream and the HTTP server stand on it. It may speak TLS: then all
+// bytes below are plaintext, and only the few functions that say so differ.
 //
 // Life: made with `new`; a derived class reacts in on_received / on_end / on_sent; `close` is the
 // end: what is in flight is cancelled and waited for, then the descriptor is closed and the object
@@ -9,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -17,6 +19,8 @@
 #include "net/chunk.h"
 
 namespace ringlet {
+
+class tls_engine;
 
 class connection {
 public:
@@ -29,6 +33,14 @@ public:
     int descriptor() const noexcept { return fd_; }
     address local_address() const noexcept;
     address peer_address() const noexcept;
+
+    // Everything from now on goes through `engine`, `received` first. The handshake begins in this
+    // turn and ends with on_secured, or with on_end and its cause. Requires: nothing is being sent.
+    void start_tls(std::unique_ptr<tls_engine> engine, std::span<const std::byte> received = {});
+    // Null when it speaks no TLS.
+    tls_engine* tls() const noexcept;
+    // The TLS handshake is under way.
+    bool securing() const noexcept;
 
     // Asks for data, until pause_receiving, end of stream or an error. May be called any time.
     void start_receiving() noexcept;
@@ -43,17 +55,22 @@ public:
     // Sends straight from the caller's memory, which must stay until on_sent or on_send_failed.
     // Requires: nothing else is being sent.
     void send_from(std::span<const std::byte> bytes) noexcept;
-    // Ends what is being sent early.
+    // Ends what is being sent early. With TLS a record that was begun is still sent.
     void cancel_send() noexcept;
     // True while bytes wait to be taken by the kernel.
-    bool sending() const noexcept { return send_.active() || !output_.empty(); }
-    std::size_t unsent_bytes() const noexcept { return output_.size() + send_bytes_left_; }
+    bool sending() const noexcept {
+        return send_.active() || !output_.empty() || (tls_ && tls_unsent_bytes() > 0);
+    }
+    std::size_t unsent_bytes() const noexcept {
+        return output_.size() + send_bytes_left_ + (tls_ ? tls_unsent_bytes() : 0);
+    }
     // All that the kernel has taken since the connection was made.
     std::uint64_t bytes_sent() const noexcept { return bytes_sent_; }
 
-    // Ends our direction; requires that nothing is being sent.
+    // Ends our direction, with TLS by a close_notify; requires that nothing is being sent.
     void shutdown_send() noexcept;
-    // See above. The second call does nothing.
+    // See above. The second call does nothing. With TLS the peer gets a close_notify when nothing
+    // was left to be sent and the kernel takes it at once; else the peer sees a stream cut short.
     void close() noexcept;
     // The same, but the peer gets a reset instead of an orderly end.
     void abort() noexcept;
@@ -62,14 +79,19 @@ public:
 protected:
     virtual ~connection();
     virtual void on_received(chunk bytes) noexcept = 0;
-    // Once: the peer ended its direction (no code), or receiving failed.
+    // Once: the peer ended its direction (no code), or receiving failed. With TLS also: a handshake
+    // that failed, and an end without close_notify (tls_errc::truncated).
     virtual void on_end(std::error_code code) noexcept = 0;
     // Everything handed over so far has been taken by the kernel.
     virtual void on_sent() noexcept = 0;
     // Sending failed, or ended early after cancel_send (ECANCELED): a part may have been sent.
     virtual void on_send_failed(std::error_code code) noexcept = 0;
+    // The TLS handshake is done.
+    virtual void on_secured() noexcept {}
 
 private:
+    struct tls_layer;
+
     struct receive_operation : operation {
         connection& owner;
         explicit receive_operation(connection& c) noexcept;
@@ -85,9 +107,22 @@ private:
 
     void received(const completion& what) noexcept;
     void sent(int result) noexcept;
+    void end(std::error_code code) noexcept;
+    void start_send(std::span<const std::byte> bytes) noexcept;
     void run_deferred() noexcept;
+    void close_after(bool farewell) noexcept;
     void finish_close() noexcept;
     bool idle() const noexcept { return !receive_.active() && !send_.active(); }
+
+    // The same with TLS.
+    std::size_t tls_unsent_bytes() const noexcept;
+    void tls_begin() noexcept;
+    bool tls_handshake() noexcept;
+    void tls_received(const completion& what) noexcept;
+    std::size_t tls_decrypt(std::byte* over) noexcept;
+    bool tls_encrypt() noexcept;
+    void tls_send() noexcept;
+    bool tls_farewell() noexcept;
 
     ringlet::loop& loop_;
     receive_operation receive_;
@@ -98,6 +133,7 @@ private:
     const std::byte* send_at_ = nullptr;
     std::size_t send_bytes_left_ = 0;
     std::uint64_t bytes_sent_ = 0;
+    std::unique_ptr<tls_layer> tls_;  // null: none
     int fd_;
     bool wants_data_ = false;
     bool pausing_ = false;  // a cancel of the receive, asked by pause_receiving, is under way

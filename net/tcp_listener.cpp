@@ -15,7 +15,7 @@ void tune_stream(loop& owner, int fd) noexcept {
 }
 
 // Resumed with a connection, or without one when the listener was closed.
-class tcp_listener::accept_wait final : public suspension<accept_wait> {
+class listener::accept_wait final : public suspension<accept_wait> {
 public:
     explicit accept_wait(core& from) noexcept : core_(from) {}
     bool await_ready() noexcept;
@@ -41,10 +41,15 @@ private:
 };
 
 // Outlives its tcp_listener until the kernel has let go of the accept.
-class tcp_listener::core final : public operation, private timer, private work {
+class listener::core final : public operation, private timer, private work {
 public:
-    core(loop& owner, int fd) noexcept
-        : operation(&core::complete), timer(&core::retry), work(&core::die), loop_(owner), fd_(fd) {
+    core(loop& owner, int fd, bool tunes) noexcept
+        : operation(&core::complete),
+          timer(&core::retry),
+          work(&core::die),
+          loop_(owner),
+          fd_(fd),
+          tunes_(tunes) {
         run_always();
     }
 
@@ -120,7 +125,9 @@ private:
         loop_.cancel(*this);
     }
     void take(int fd) noexcept {
-        tune_stream(loop_, fd);
+        if (tunes_) {
+            tune_stream(loop_, fd);
+        }
         if (callback_ != nullptr) {
             callback_(context_, fd);
             return;
@@ -179,30 +186,78 @@ private:
     void* context_ = nullptr;
     accept_wait* acceptor_ = nullptr;
     std::deque<int> waiting_;  // accepted, not yet taken
+    const bool tunes_;
     bool wanted_ = false;
     bool stopping_ = false;  // a cancel of ours is under way
     bool closing_ = false;
 };
 
-bool tcp_listener::accept_wait::await_ready() noexcept {
+bool listener::accept_wait::await_ready() noexcept {
     fd_ = core_.take_waiting();
     return fd_ >= 0;
 }
 
-void tcp_listener::accept_wait::enlist() noexcept { core_.set_acceptor(this); }
+void listener::accept_wait::enlist() noexcept { core_.set_acceptor(this); }
 
-void tcp_listener::accept_wait::delist() noexcept { core_.set_acceptor(nullptr); }
+void listener::accept_wait::delist() noexcept { core_.set_acceptor(nullptr); }
 
-void tcp_listener::accept_wait::describe_wait(wait_description& into) const {
+void listener::accept_wait::describe_wait(wait_description& into) const {
     into.kind = "accept";
     into.descriptor = core_.descriptor();
     into.detail = core_.local_address().text();
 }
 
-tcp_listener::tcp_listener(loop& owner, const address& where, const listen_options& options) {
+listener::listener(loop& owner, int fd, bool tunes) {
+    try {
+        core_ = new core(owner, fd, tunes);
+    } catch (...) {
+        owner.driver().close(fd);
+        throw;
+    }
+}
+
+listener::listener(listener&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+
+listener& listener::operator=(listener&& other) noexcept {
+    std::swap(core_, other.core_);
+    return *this;
+}
+
+listener::~listener() { close(); }
+
+loop& listener::owner() const noexcept { return core_->owner(); }
+int listener::descriptor() const noexcept { return core_->descriptor(); }
+
+socket_options listener::options() const noexcept {
+    return {core_->owner().driver(), core_->descriptor()};
+}
+
+void listener::on_accept(accepted callback, void* context) noexcept {
+    core_->set_callback(callback, context);
+}
+
+void listener::set_accepting(bool accepting) noexcept { core_->set_accepting(accepting); }
+
+task<int> listener::accept_descriptor() {
+    if (core_ == nullptr) {
+        throw error(errc::closed);
+    }
+    accept_wait connection(*core_);
+    co_return co_await connection;
+}
+
+void listener::close() noexcept {
+    if (core* const closing = std::exchange(core_, nullptr)) {
+        closing->close();
+    }
+}
+
+namespace {
+
+int open_listening(loop& owner, const address& where, const listen_options& options) {
     driver& sockets = owner.driver();
     const std::string context = "listen on " + where.text();
-    result<int> fd = sockets.open_socket(where.family(), SOCK_STREAM, 0);
+    const result<int> fd = sockets.open_socket(where.family(), SOCK_STREAM, 0);
     if (!fd) {
         throw_code(fd.error(), context.c_str());
     }
@@ -223,43 +278,26 @@ tcp_listener::tcp_listener(loop& owner, const address& where, const listen_optio
         sockets.close(*fd);
         throw_code(failed, context.c_str());
     }
-    core_ = new core(owner, *fd);
+    return *fd;
 }
 
-tcp_listener::tcp_listener(tcp_listener&& other) noexcept
-    : core_(std::exchange(other.core_, nullptr)) {}
+}  // namespace
 
-tcp_listener& tcp_listener::operator=(tcp_listener&& other) noexcept {
-    std::swap(core_, other.core_);
-    return *this;
-}
-
-tcp_listener::~tcp_listener() { close(); }
+tcp_listener::tcp_listener(loop& owner, const address& where, const listen_options& options)
+    : listener(owner, open_listening(owner, where, options), true) {}
 
 address tcp_listener::local_address() const noexcept {
-    return core_->local_address();
+    sockaddr_storage name = {};
+    socklen_t length = sizeof name;
+    auto* const at = reinterpret_cast<sockaddr*>(&name);
+    return owner().driver().local_name(descriptor(), at, &length) ? address()
+                                                                   : address(at, length);
 }
-
-void tcp_listener::on_accept(accepted callback, void* context) noexcept {
-    core_->set_callback(callback, context);
-}
-
-void tcp_listener::set_accepting(bool accepting) noexcept { core_->set_accepting(accepting); }
 
 task<tcp_stream> tcp_listener::accept() {
-    if (core_ == nullptr) {
-        throw error(errc::closed);
-    }
-    loop& owner = core_->owner();
-    accept_wait connection(*core_);
-    const int fd = co_await connection;
-    co_return tcp_stream(owner, fd);
-}
-
-void tcp_listener::close() noexcept {
-    if (core* const closing = std::exchange(core_, nullptr)) {
-        closing->close();
-    }
+    loop* const owner = loop::current();
+    const int fd = co_await accept_descriptor();
+    co_return tcp_stream(*owner, fd);
 }
 
 }  // namespace ringlet

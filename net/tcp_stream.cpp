@@ -6,6 +6,7 @@
 #include <string>
 
 #include "net/connection.h"
+#include "net/tls_engine.h"
 
 namespace ringlet {
 namespace detail {
@@ -56,10 +57,21 @@ public:
     bool readable() const noexcept { return unread_ || end_seen_; }
 
     void require_nobody_waits() const noexcept {
-        RINGLET_REQUIRE(reader_ == nullptr && writer_ == nullptr,
+        RINGLET_REQUIRE(reader_ == nullptr && writer_ == nullptr && users_ == 0,
                         "a stream was closed while a coroutine waits for it");
     }
-    void set_reader(receive_wait* reader) noexcept {
+    void add_user(bool sends) noexcept {
+        require_may_send(sends);
+        RINGLET_REQUIRE(!sends || !sending(), "two coroutines send to one stream at once");
+        ++users_;
+        sending_user_ = sending_user_ || sends;
+    }
+    void drop_user(bool sends) noexcept {
+        --users_;
+        sending_user_ = sending_user_ && !sends;
+    }
+    // A receive_wait, or during the TLS handshake, when nothing is received, its secure_wait.
+    void set_reader(stream_wait* reader) noexcept {
         RINGLET_REQUIRE(reader_ == nullptr || reader == nullptr,
                         "two coroutines receive from one stream at once");
         reader_ = reader;
@@ -68,17 +80,37 @@ public:
         }
     }
     void set_writer(send_wait& writer, std::span<const std::byte> bytes) noexcept {
-        RINGLET_REQUIRE(writer_ == nullptr, "two coroutines send to one stream at once");
+        require_may_send(true);
         writer_ = &writer;
         send_from(bytes);
+    }
+
+    bool ended(std::error_code& code) const noexcept {
+        if (end_seen_) {
+            code = end_code_ ? end_code_ : make_error_code(tls_errc::handshake_cut);
+        }
+        return end_seen_;
+    }
+    // What came before the handshake belongs to it.
+    void secure(std::unique_ptr<tls_engine> engine) {
+        start_tls(std::move(engine),
+                  unread_ ? std::as_bytes(std::span(*unread_)).subspan(unread_taken_)
+                          : std::span<const std::byte>());
+        unread_.reset();
+        unread_taken_ = 0;
     }
 
 private:
     ~stream_core() override = default;
 
+    void require_may_send(bool sends) const noexcept {
+        RINGLET_REQUIRE(!sends || (writer_ == nullptr && !sending_user_),
+                        "two coroutines send to one stream at once");
+    }
+
     void on_received(chunk bytes) noexcept override {
-        if (receive_wait* const reader = std::exchange(reader_, nullptr)) {
-            reader->resume_with(std::move(bytes));
+        if (stream_wait* const reader = std::exchange(reader_, nullptr)) {
+            static_cast<receive_wait*>(reader)->resume_with(std::move(bytes));
             return;
         }
         keep(bytes);
@@ -89,13 +121,17 @@ private:
     void on_end(std::error_code code) noexcept override {
         end_seen_ = true;
         end_code_ = code;
-        if (receive_wait* const reader = std::exchange(reader_, nullptr)) {
-            reader->resume(code);
-        }
+        end_read(code);
     }
+    void on_secured() noexcept override { end_read({}); }
     void on_sent() noexcept override { end_send({}); }
     void on_send_failed(std::error_code code) noexcept override { end_send(code); }
 
+    void end_read(std::error_code code) noexcept {
+        if (stream_wait* const reader = std::exchange(reader_, nullptr)) {
+            reader->resume(code);
+        }
+    }
     void end_send(std::error_code code) noexcept {
         if (send_wait* const writer = std::exchange(writer_, nullptr)) {
             writer->resume(code);
@@ -109,12 +145,14 @@ private:
         }
     }
 
-    receive_wait* reader_ = nullptr;
+    stream_wait* reader_ = nullptr;
     send_wait* writer_ = nullptr;
     std::unique_ptr<std::string> unread_;
     std::size_t unread_taken_ = 0;  // how much of it has been read all the same
     std::error_code end_code_;
     bool end_seen_ = false;
+    bool sending_user_ = false;
+    std::uint16_t users_ = 0;  // coroutines with operations of their own
 };
 
 void stream_wait::describe_as(const char* kind, wait_description& into) const {
@@ -150,9 +188,40 @@ void send_wait::begin() noexcept { core_->set_writer(*this, bytes_); }
 
 void send_wait::cancel_wait() noexcept { core_->cancel_send(); }
 
+secure_wait::secure_wait(stream_core* core, std::unique_ptr<tls_engine> engine) noexcept
+    : stream_wait(core), work(&run_cancelled), engine_(std::move(engine)) {}
+
+secure_wait::~secure_wait() = default;
+
+bool secure_wait::await_ready() noexcept { return core_->ended(code_); }
+
+void secure_wait::await_resume() const {
+    if (code_) {
+        const tls_engine* const engine = core_->tls();
+        const bool explained = engine != nullptr && !engine->detail().empty();
+        throw_code(code_, explained ? engine->detail().c_str() : nullptr);
+    }
+}
+
+void secure_wait::begin() noexcept {
+    core_->set_reader(this);
+    core_->secure(std::move(engine_));
+}
+
+void secure_wait::cancel_wait() noexcept {
+    if (!queued()) {
+        core_->set_reader(nullptr);
+        core_->loop().post(*this);
+    }
+}
+
+void secure_wait::run_cancelled(work& item) noexcept {
+    static_cast<secure_wait&>(item).resume(std::make_error_code(std::errc::operation_canceled));
+}
+
 }  // namespace detail
 
-tcp_stream::tcp_stream(loop& owner, int fd) {
+stream::stream(loop& owner, int fd) {
     try {
         core_ = new detail::stream_core(owner, fd);
     } catch (...) {
@@ -161,7 +230,7 @@ tcp_stream::tcp_stream(loop& owner, int fd) {
     }
 }
 
-task<std::size_t> tcp_stream::read_some(std::span<std::byte> into) {
+task<std::size_t> stream::read_some(std::span<std::byte> into) {
     if (const std::size_t bytes = core_->copy_unread(into); bytes > 0 || into.empty()) {
         co_return bytes;
     }
@@ -174,7 +243,7 @@ task<std::size_t> tcp_stream::read_some(std::span<std::byte> into) {
     co_return bytes;
 }
 
-task<void> tcp_stream::read_exactly(std::span<std::byte> into) {
+task<void> stream::read_exactly(std::span<std::byte> into) {
     while (!into.empty()) {
         const std::size_t bytes = co_await read_some(into);
         if (bytes == 0) {
@@ -184,25 +253,51 @@ task<void> tcp_stream::read_exactly(std::span<std::byte> into) {
     }
 }
 
-void tcp_stream::shutdown_send() noexcept { core_->shutdown_send(); }
+void stream::shutdown_send() noexcept { core_->shutdown_send(); }
 
-void tcp_stream::close() noexcept {
+void stream::close() noexcept {
     if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
         core->require_nobody_waits();
         core->close();
     }
 }
 
-void tcp_stream::abort() noexcept {
+void stream::abort() noexcept {
     if (detail::stream_core* const core = std::exchange(core_, nullptr)) {
         core->require_nobody_waits();
         core->abort();
     }
 }
 
-bool tcp_stream::readable() const noexcept { return core_->readable(); }
+bool stream::readable() const noexcept { return core_->readable(); }
+loop& stream::owner() const noexcept { return core_->loop(); }
+int stream::descriptor() const noexcept { return core_->descriptor(); }
+
+socket_options stream::options() const noexcept {
+    return {core_->loop().driver(), core_->descriptor()};
+}
+
 address tcp_stream::local_address() const noexcept { return core_->local_address(); }
 address tcp_stream::peer_address() const noexcept { return core_->peer_address(); }
-int tcp_stream::descriptor() const noexcept { return core_->descriptor(); }
+
+void stream::require_not_receiving() const noexcept {
+    RINGLET_REQUIRE(!core_->receiving(),
+                    "descriptors were asked for on a stream that receives without them");
+}
+
+detail::stream_use::stream_use(stream& used, bool sends) : core_(used.core_), sends_(sends) {
+    if (core_ == nullptr) {
+        throw error(errc::closed);
+    }
+    core_->add_user(sends);
+}
+
+detail::stream_use::~stream_use() { core_->drop_user(sends_); }
+
+detail::secure_wait stream::secure(std::unique_ptr<tls_engine> engine) noexcept {
+    return {core_, std::move(engine)};
+}
+
+const tls_engine& stream::tls() const noexcept { return *core_->tls(); }
 
 }  // namespace ringlet

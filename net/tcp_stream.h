@@ -1,12 +1,14 @@
-// A connected TCP stream for coroutines. Move-only; closing is its destruction: what is in flight
-// is cancelled, and the descriptor closed once the kernel has let go of it. One coroutine may
-// receive while another sends; two of a kind at once end the program with a sentence.
+// A connected stream for coroutines; `tcp_stream` is one over TCP. Move-only; closing is its
+// destruction: what is in flight is cancelled, and the descriptor closed once the kernel has let go
+// of it. One coroutine may receive while another sends; two of a kind at once end the program with
+// a sentence.
 // Every wait can be cancelled through its job. A cancelled receive loses nothing: the bytes come
 // with the next one. A cancelled send may have sent a part.
 #pragma once
 
 #include <coroutine>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -16,12 +18,16 @@
 #include "coro/task.h"
 #include "net/address.h"
 #include "net/chunk.h"
+#include "net/socket_options.h"
 
 namespace ringlet {
+
+class tls_engine;
 
 namespace detail {
 
 class stream_core;
+class stream_use;
 
 // A wait of a stream: a node in the awaiting frame, resumed by the stream's completions.
 class stream_wait : public waiter {
@@ -110,19 +116,35 @@ private:
     std::span<const std::byte> bytes_;
 };
 
+// The TLS handshake.
+class secure_wait final : public stream_wait, private work {
+public:
+    secure_wait(stream_core* core, std::unique_ptr<tls_engine> engine) noexcept;
+    ~secure_wait();
+    bool await_ready() noexcept;
+    void await_resume() const;  // the error's text says more of a certificate that was refused
+
+private:
+    void begin() noexcept override;
+    void cancel_wait() noexcept override;
+    static void run_cancelled(work& item) noexcept;
+
+    std::unique_ptr<tls_engine> engine_;
+};
+
 }  // namespace detail
 
-class tcp_stream {
+class stream {
 public:
-    tcp_stream() noexcept = default;
+    stream() noexcept = default;
     // Takes over a connected descriptor, also when this throws std::bad_alloc.
-    tcp_stream(loop& owner, int fd);
-    tcp_stream(tcp_stream&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
-    tcp_stream& operator=(tcp_stream&& other) noexcept {
+    stream(loop& owner, int fd);
+    stream(stream&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    stream& operator=(stream&& other) noexcept {
         std::swap(core_, other.core_);
         return *this;
     }
-    ~tcp_stream() { close(); }
+    ~stream() { close(); }
 
     explicit operator bool() const noexcept { return core_ != nullptr; }
 
@@ -150,12 +172,45 @@ public:
     // Bytes wait unread, or the stream has ended: a reused connection would not be clean.
     bool readable() const noexcept;
 
-    address local_address() const noexcept;
-    address peer_address() const noexcept;
+    loop& owner() const noexcept;
     int descriptor() const noexcept;
+    socket_options options() const noexcept;
 
-private:
+protected:
+    friend class detail::stream_use;
+    void require_not_receiving() const noexcept;
+
+    // What tls_stream is made with.
+    detail::secure_wait secure(std::unique_ptr<tls_engine> engine) noexcept;
+    const tls_engine& tls() const noexcept;
+
     detail::stream_core* core_ = nullptr;
 };
+
+class tcp_stream : public stream {
+public:
+    using stream::stream;
+
+    address local_address() const noexcept;
+    address peer_address() const noexcept;
+};
+
+namespace detail {
+
+// Lives as long as a coroutine has operations of its own on a stream's socket: the stream may not
+// be closed then. One that sends has the sending direction for itself.
+class stream_use {
+public:
+    stream_use(stream& used, bool sends);
+    stream_use(const stream_use&) = delete;
+    stream_use& operator=(const stream_use&) = delete;
+    ~stream_use();
+
+private:
+    stream_core* core_;
+    bool sends_;
+};
+
+}  // namespace detail
 
 }  // namespace ringlet

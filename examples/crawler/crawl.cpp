@@ -13,12 +13,17 @@ http::client_options client_options_of(const crawl_options& options) {
     http::client_options made;
     made.connections_max = options.concurrency;
     made.idle_connections_max = options.concurrency;
-    made.resolve_timeout = made.connect_timeout = made.head_timeout = made.body_timeout =
-        made.total_timeout = options.timeout;
+    made.resolve_timeout = made.connect_timeout = made.tls_timeout = made.head_timeout =
+        made.body_timeout = made.total_timeout = options.timeout;
     made.redirects_max = 0;  // followed here, because robots.txt is asked for each
     made.user_agent = options.user_agent;
     made.sizes.body_bytes_max = options.body_bytes_max;
     made.sizes.decoded_bytes_max = options.body_bytes_max;
+    tls_client_options secure;
+    secure.verify = !options.insecure;
+    secure.ca_file = options.ca_file;
+    secure.protocols = {"http/1.1"};
+    made.tls = tls_context::client(std::move(secure));
     return made;
 }
 
@@ -254,10 +259,6 @@ void crawl::found(const http::url& base, std::string_view reference_base, std::s
     }
     if (http::url::resolve(*from, text, scratch_) != http::url_error::none ||
         !in_site(scratch_)) {
-        return;
-    }
-    if (scratch_.secure()) {
-        ++secure_links_;
         return;
     }
     if (frontier_.add(scratch_, depth)) {

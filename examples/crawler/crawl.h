@@ -27,6 +27,8 @@ struct crawl_options {
     std::string user_agent = "ringlet/0.1";
     std::uint64_t body_bytes_max = 32 * 1024 * 1024;
     unsigned redirects_max = 10;
+    std::string ca_file;  // trusted instead of the system's
+    bool insecure = false;
 };
 
 // What became of one page. Instants are of the loop's clock, 0 where a thing did not happen.
@@ -53,6 +55,7 @@ using row_sink = std::function<void(const row&)>;
 
 class crawl {
 public:
+    // Throws `error` when the CA file cannot be used.
     crawl(loop& owner, crawl_options options, seed_source seeds, row_sink rows);
 
     // Ends when nothing is left, pages_max is reached, or after `stop`, when what was in flight
@@ -66,8 +69,6 @@ public:
     std::size_t active() const noexcept { return active_; }
     std::size_t waiting() const noexcept { return frontier_.waiting(); }
     std::size_t begun() const noexcept { return begun_; }
-    // Links that were not followed because they are https.
-    std::size_t secure_links() const noexcept { return secure_links_; }
     bool stopped() const noexcept { return stopped_; }
     const http::client& client() const noexcept { return client_; }
 
@@ -96,7 +97,6 @@ private:
     http::url scratch_base_;
     http::url scratch_;
     std::size_t begun_ = 0;
-    std::size_t secure_links_ = 0;
     std::size_t active_ = 0;
     std::size_t workers_running_ = 0;
     bool seeds_left_ = true;

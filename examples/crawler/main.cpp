@@ -33,7 +33,7 @@ task<void> crawl_to_end(loop& events, crawl& running, output& out) {
 int crawl_with(const program_options& options) {
     url_list urls(options);
     loop events;
-    output out(options, events.read_clock());
+    output out(options, events);
     crawl running(
         events, options.crawl, [&](http::url& next) { return urls.next(next); },
         [&](const row& what) { out.add(what); });

@@ -12,6 +12,7 @@ namespace ringlet::crawler {
 namespace {
 
 constexpr const char* footer =
+    "https: the system's CAs are trusted, or those that SSL_CERT_FILE and SSL_CERT_DIR name.\n"
     "Exit codes: 0 the crawl ended; 2 bad options, bad URLs or unwritable output;\n"
     "130 interrupted (Ctrl-C or SIGTERM: what is in flight ends and is written; a second\n"
     "time cuts it). Pages that fail have a row with the cause and change no exit code.";
@@ -42,6 +43,10 @@ void add_options(CLI::App& app, program_options& parsed, double& timeout_s, bool
                                     "stay on the hosts given (the default)");
     app.add_flag("--any-site", any_site, "follow links to other hosts")->excludes(same);
     app.add_flag("--ignore-robots", ignore_robots, "do not ask for robots.txt");
+    auto* const cacert = app.add_option(
+        "--cacert", crawl.ca_file, "FILE (PEM) of the CAs to trust for https, and no others");
+    app.add_flag("--insecure", crawl.insecure, "take any https server for the one that was meant")
+        ->excludes(cacert);
     app.add_option("--user-agent", crawl.user_agent, "what to call ourselves")
         ->capture_default_str();
     app.add_option("--output", parsed.output, "FILE for the rows as JSON lines; - for stdout");

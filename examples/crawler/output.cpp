@@ -36,8 +36,8 @@ std::string fixed(double value, int digits, const char* unit) {
 
 }  // namespace
 
-output::output(const program_options& options, instant start)
-    : options_(options), start_(start), words_(stdout) {
+output::output(const program_options& options, loop& clock)
+    : options_(options), words_(stdout) {
     if (options.output == "-") {
         rows_ = stdout;
         words_ = stderr;
@@ -48,6 +48,7 @@ output::output(const program_options& options, instant start)
         report_ = open_for_writing(options.report);
     }
     terminal_ = !options.quiet && ::isatty(STDERR_FILENO) == 1;
+    start_ = clock.read_clock();
 }
 
 output::~output() {
@@ -81,7 +82,8 @@ void output::add(const row& what) {
                             .end_s = since_start(what.ended),
                             .queued_s = since_start(what.timings.begun),
                             .resolved_s = since_start(what.timings.resolved),
-                            .connected_s = since_start(what.timings.connected),
+                            .connected_s = since_start(std::max(what.timings.connected,
+                                                                what.timings.secured)),
                             .first_byte_s = since_start(what.timings.first_byte),
                             .status = what.status,
                             .bytes = what.bytes,
@@ -155,10 +157,6 @@ void output::write_summary(const crawl& ended, double seconds) {
                  static_cast<unsigned long long>(ended.client().stats().reused));
     for (const auto& [cause, count] : errors_) {
         std::fprintf(words_, "%6zu  %s\n", count, cause.c_str());
-    }
-    if (ended.secure_links() > 0) {
-        std::fprintf(words_, "%6zu  https links not followed: this build has no TLS\n",
-                     ended.secure_links());
     }
     if (ended.waiting() > 0) {
         std::fprintf(words_, "%6zu  pages known and not asked for\n", ended.waiting());

@@ -18,8 +18,9 @@ namespace ringlet::crawler {
 
 class output {
 public:
-    // Opens everything that will be written. Throws std::runtime_error with a sentence.
-    output(const program_options& options, instant start);
+    // Opens everything that will be written; then the crawl's time begins (truncating a long file
+    // takes milliseconds). Throws std::runtime_error with a sentence.
+    output(const program_options& options, loop& clock);
     ~output();
 
     void add(const row& what);
@@ -37,7 +38,7 @@ private:
     double since_start(instant when) const noexcept;
 
     const program_options& options_;
-    instant start_;
+    instant start_ = 0;
     std::FILE* rows_ = nullptr;
     std::FILE* report_ = nullptr;
     std::FILE* words_;  // summary: stdout, unless the rows go there

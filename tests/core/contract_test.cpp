@@ -20,7 +20,8 @@ namespace {
 
 constexpr opcode every_opcode[] = {opcode::nop,          opcode::accept,       opcode::connect,
                                    opcode::receive,      opcode::receive_into, opcode::send,
-                                   opcode::send_message, opcode::poll};
+                                   opcode::send_message, opcode::poll,
+                                   opcode::receive_message, opcode::read, opcode::write};
 
 enum class moment {
     at_once,            // in the step that started it, before anything was submitted
@@ -140,12 +141,24 @@ void prepare(trial& now, probe& tried) {
             return tried.prepare_send_message(now.pair.first, &now.message);
         case opcode::poll:
             return tried.prepare_poll(now.pair.first, POLLIN, now.random.chance(128));
+        case opcode::receive_message:
+            return tried.prepare_receive_message(now.pair.first, &now.message);
+        case opcode::read:
+            return tried.prepare_read(now.pair.first, now.memory, sizeof now.memory);
+        case opcode::write:
+            return tried.prepare_write(now.pair.first, now.memory, sizeof now.memory);
+        default: FAIL("no operation for files is tried here");
     }
+}
+
+bool reads_once(opcode code) {
+    return code == opcode::receive_into || code == opcode::receive_message || code == opcode::read;
 }
 
 // Makes it so that what is tried can happen (or, where it could by itself, that it cannot).
 void set_scene(trial& now) {
-    const bool writes = now.code == opcode::send || now.code == opcode::send_message;
+    const bool writes = now.code == opcode::send || now.code == opcode::send_message ||
+                        now.code == opcode::write;
     if (now.code == opcode::accept && now.ready) {
         now.call(1);
     } else if (now.code == opcode::connect && !now.ready) {
@@ -209,7 +222,7 @@ bool acceptable(const trial& now, const probe& tried) {
 void check_nothing_lost(trial& now, probe& tried) {
     const std::string sent = now.ready ? "some bytes to find" : "";
     std::string got = tried.bytes;
-    if (now.code == opcode::receive_into && tried.result() > 0) {
+    if (reads_once(now.code) && tried.result() > 0) {
         got.assign(now.memory, static_cast<std::size_t>(tried.result()));
     }
     now.on->driver().shutdown(now.pair.second, SHUT_WR);
@@ -241,7 +254,7 @@ void try_one(opcode code, moment when, bool ready, std::uint64_t seed) {
             }
         }
     }
-    if (code == opcode::receive || code == opcode::receive_into || code == opcode::poll) {
+    if (code == opcode::receive || reads_once(code) || code == opcode::poll) {
         check_nothing_lost(now, tried);
     }
     // Done is done: asking once more changes nothing, and the same object can be used again.

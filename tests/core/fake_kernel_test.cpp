@@ -153,7 +153,7 @@ TEST_CASE("sockets of the other families have names too") {
     length = sizeof six;
     CHECK(kernel.local_name(door6, reinterpret_cast<sockaddr*>(&six), &length) == 0);
     CHECK(six.sin6_port != 0);
-    CHECK(kernel.open(AF_INET, SOCK_DGRAM) == -EPROTONOSUPPORT);
+    CHECK(kernel.open(AF_INET, SOCK_RAW) == -EPROTONOSUPPORT);
     CHECK(kernel.open(12345, SOCK_STREAM) == -EAFNOSUPPORT);
 }
 

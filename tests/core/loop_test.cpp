@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/helper_pool.h"
 #include "tests/support/probe.h"
 
 using namespace ringlet;
@@ -122,6 +123,19 @@ TEST_CASE("timers ring at or after their deadline, in order, and not when cancel
     CHECK(never.rung == 0);
     CHECK(on.now() >= start + 3 * millisecond);
     CHECK(on.stats().timers_expired == 3);
+}
+
+TEST_CASE("a deadline at either end of time rings at once or stays pending") {
+    loop on;
+    alarm_clock earliest;
+    alarm_clock latest;
+    on.start_timer(latest, INT64_MAX);
+    on.start_timer(earliest, INT64_MIN);
+    CHECK(run_until(on, [&] { return earliest.rung == 1; }));
+    on.run_once(false);
+    CHECK(latest.rung == 0);
+    CHECK(on.stats().timers_pending == 1);
+    on.cancel_timer(latest);
 }
 
 TEST_CASE("stop ends run at the end of the turn, also when it came first") {
@@ -262,6 +276,30 @@ TEST_CASE("a child process is told that the loop is its parent's, and can leave 
     CHECK(run_until(*on, [&] { return receiving.bytes == "still here"; }));
     on->cancel(receiving);
     CHECK(receiving.run());
+}
+
+TEST_CASE("a child process can leave a loop whose helper threads stayed with the parent") {
+    struct counted : helper_job {
+        counted()
+            : helper_job([](helper_job&) noexcept {},
+                         [](work& item) noexcept { static_cast<counted&>(item).done = true; }) {}
+        bool done = false;
+    };
+    auto on = std::make_unique<loop>();
+    counted job;
+    on->helpers().submit(job);
+    REQUIRE(run_until(*on, [&] { return job.done; }));
+    std::cout.flush();
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ::alarm(10);
+        on.reset();
+        ::_exit(0);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
 }
 
 TEST_CASE("a signal in the middle of a wait ends nothing") {

@@ -10,8 +10,10 @@ using namespace ringlet::test;
 namespace {
 
 // Two children; notes who ended how.
-class pair_wait final : public detail::fork_wait<pair_wait>, private detail::child_owner {
+class pair_wait final : public detail::fork_wait<pair_wait> {
 public:
+    static constexpr const char* wait_name = "pair";
+
     pair_wait(task<counted> first, task<counted> second, std::string& log)
         : branches_{detail::branch<counted>(std::move(first)),
                     detail::branch<counted>(std::move(second))},
@@ -26,7 +28,7 @@ public:
     void start_children(loop& where) {
         for (detail::branch<counted>& each : branches_) {
             add_child();
-            each.start(where, *this);
+            each.start(where, *this, site());
         }
     }
     void cancel_children() noexcept {

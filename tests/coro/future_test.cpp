@@ -106,6 +106,62 @@ TEST_CASE("a promise without a future can be settled and dropped") {
     abandoned.set_value(2);
 }
 
+TEST_CASE("a callback that returns a future makes a chain with that one's result") {
+    no_leaks check;
+    loop on;
+    auto story = [&]() -> task<void> {
+        promise<counted> first(on);
+        promise<int> second(on);
+        promise<void> third(on);
+        auto then_second = [&](counted value) {
+            CHECK(value.number() == 1);
+            return second.get_future();
+        };
+        auto then_third = [&](int value) -> future<void> {
+            CHECK(value == 2);
+            return third.get_future();
+        };
+        future<void> ended = first.get_future().then(then_second).then(then_third);
+        first.set_value(1);
+        co_await wait_passes(3);
+        CHECK_FALSE(ended.ready());
+        second.set_value(2);
+        co_await wait_passes(3);
+        CHECK_FALSE(ended.ready());
+        third.set_value();
+        co_await ended;
+    };
+    run(on, story());
+    auto failing = [&]() -> task<void> {
+        promise<void> outer(on);
+        promise<int> inner(on);
+        future<int> ended = outer.get_future().then([&] { return inner.get_future(); });
+        outer.set_value();
+        co_await wait_passes(2);
+        inner.set_exception(std::make_exception_ptr(std::runtime_error("inner")));
+        co_await ended;
+    };
+    CHECK_THROWS_WITH(run(on, failing()), "inner");
+    auto thrown = [&]() -> task<void> {
+        promise<void> outer(on);
+        future<int> ended = outer.get_future().then(
+            []() -> future<int> { throw std::runtime_error("no future"); });
+        outer.set_value();
+        co_await ended;
+    };
+    CHECK_THROWS_WITH(run(on, thrown()), "no future");
+    auto dropped = [&]() -> task<void> {
+        promise<void> outer(on);
+        promise<int> inner(on);
+        future<int> ended = outer.get_future().then([&] { return inner.get_future(); });
+        outer.set_value();
+        co_await wait_passes(2);
+        inner = promise<int>(on);
+        co_await ended;
+    };
+    CHECK_THROWS_AS(run(on, dropped()), error);
+}
+
 TEST_CASE("callbacks run from the ready queue, never inside then or set_value") {
     no_leaks check;
     loop on;

@@ -1,39 +1,11 @@
 #include "coro/gather.h"
 
-#include "coro/event.h"
 #include "coro/timeout.h"
 #include "tests/coro/stories.h"
 
 using namespace ringlet;
 using namespace ringlet::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-task<std::string> text_after(int passes, std::string text) {
-    for (int i = 0; i < passes; ++i) {
-        co_await yield_now();
-    }
-    co_return text;
-}
-
-task<int> wait_for(event& of, std::string& log, int number) {
-    const counted held;
-    try {
-        co_await of.wait();
-    } catch (const cancelled&) {
-        log += std::to_string(number) + " cancelled ";
-        throw;
-    }
-    co_return number;
-}
-
-task<int> fail_int_after(int passes, std::string why) {
-    const counted failed = co_await fail_after(passes, why);
-    co_return failed.number();
-}
-
-}  // namespace
 
 TEST_SUITE_BEGIN("coro gather");
 

@@ -1,10 +1,12 @@
 #include "coro/on_helper.h"
 
 #include <atomic>
+#include <csignal>
 #include <thread>
 
 #include "coro/dump.h"
 #include "coro/gather.h"
+#include "coro/scope.h"
 #include "coro/timeout.h"
 #include "tests/coro/stories.h"
 
@@ -93,6 +95,45 @@ TEST_CASE("a cancel takes back what has not begun and waits for what has") {
               (i < helper_pool::threads_max ? "value" : "cancelled"));
     }
     CHECK(begun == static_cast<int>(helper_pool::threads_max));
+}
+
+TEST_CASE("a call that looks at its stop flag ends early when it is cancelled") {
+    loop owner;
+    std::atomic<int> state{0};
+    run(owner, [](loop& on, std::atomic<int>& at) -> task<void> {
+        scope one(on);
+        one.spawn([](std::atomic<int>& told) -> task<void> {
+            on_helper looping([&told](const std::atomic<bool>& stop) {
+                told = 1;
+                while (!stop) {
+                    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                }
+                told = 2;
+            });
+            co_await looping;
+        }(at));
+        while (at != 1) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        one.cancel();
+        co_await one.join();
+    }(owner, state));
+    CHECK(state == 2);
+}
+
+TEST_CASE("helper threads leave signals to the program") {
+    loop owner;
+    run(owner, []() -> task<void> {
+        on_helper looking([] {
+            sigset_t now;
+            ::pthread_sigmask(SIG_SETMASK, nullptr, &now);
+            return ::sigismember(&now, SIGTERM) == 1 && ::sigismember(&now, SIGPIPE) == 1;
+        });
+        CHECK(co_await looking);
+    }());
+    sigset_t now;
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &now);
+    CHECK(::sigismember(&now, SIGTERM) == 0);
 }
 
 TEST_SUITE_END();

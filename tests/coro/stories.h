@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/loop.h"
+#include "coro/event.h"
 #include "coro/run.h"
 #include "coro/suspension.h"
 #include "coro/task.h"
@@ -195,6 +196,29 @@ std::string last_words(Deed deed) {
     int status = 0;
     ::waitpid(child, &status, 0);
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? words : "";
+}
+
+inline task<std::string> text_after(int passes, std::string text) {
+    for (int i = 0; i < passes; ++i) {
+        co_await yield_now();
+    }
+    co_return text;
+}
+
+inline task<int> wait_for(event& of, std::string& log, int number) {
+    const counted held;
+    try {
+        co_await of.wait();
+    } catch (const cancelled&) {
+        log += std::to_string(number) + " cancelled ";
+        throw;
+    }
+    co_return number;
+}
+
+inline task<int> fail_int_after(int passes, std::string why) {
+    const counted failed = co_await fail_after(passes, why);
+    co_return failed.number();
 }
 
 inline bool contains(const std::string& text, const char* part) {

@@ -421,7 +421,8 @@ def output(test):
     test.check("--quiet says nothing", run.err + run.out == "", run.err + run.out)
     run = test.crawl("help", "--help", output=False)
     options = ["--urls", "--depth", "--max-pages", "--concurrency", "--per-host", "--timeout",
-               "--same-site", "--any-site", "--ignore-robots", "--user-agent", "--output",
+               "--same-site", "--any-site", "--ignore-robots", "--cacert", "--insecure",
+               "--user-agent", "--output",
                "--report", "--quiet", "130"]
     test.check("--help names every option and the exit codes", run.code == 0 and
                all(option in run.out for option in options),

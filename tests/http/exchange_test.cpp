@@ -557,7 +557,8 @@ TEST_CASE("an exchange may be aborted anywhere, and then tells nothing more") {
             CHECK(all.size() == (where == 0 ? 0 : 1));
             for (const auto& each : all) {
                 CHECK(each->aborts == 0);
-                CHECK(each->pieces <= 1);
+                // Those that abort at the end have heard all of it, byte by byte at the worst.
+                CHECK(each->pieces <= (where == 3 || where == 4 ? 4 : 1));
             }
             CHECK(here.web->stats().open == 0);
         }

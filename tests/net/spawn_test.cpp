@@ -105,7 +105,7 @@ TEST_CASE("a script without its interpreter is told from a program that is not t
     REQUIRE(fd >= 0);
     const std::string text = "#!/no/such/interpreter\n";
     REQUIRE(::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
-    ::fchmod(fd, 0755);
+    REQUIRE(::fchmod(fd, 0755) == 0);
     ::close(fd);
     CHECK(refusal({{path}, {}, {}, false, false, {}}, ENOENT).find("the interpreter is missing of") ==
           0);

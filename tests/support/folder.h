@@ -1,4 +1,5 @@
-// A folder for one test, removed with all that is in it when the test ends.
+// A folder for one test, with a name of its own where temporary files go; removed with all that is
+// in it when the test ends.
 #pragma once
 
 #include <cstdlib>

@@ -1,32 +1,15 @@
-// The main of every suite. `--make-driver` is not for people: the tests run it in a fresh process
-// to see which driver that process gets and what it says about it.
+// The main of every suite.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include <cstdio>
-#include <cstring>
 
-#include "core/driver.h"
+#include "tests/support/make_driver.h"
 #include "tests/support/support.h"
 
-namespace {
-
-int make_driver_twice() {
-    for (int round = 0; round < 2; ++round) {
-        try {
-            std::printf("%s\n", ringlet::make_driver({})->name());
-        } catch (const ringlet::error& failure) {
-            std::printf("error: %s\n", failure.what());
-        }
-    }
-    return 0;
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
-    if (argc == 2 && std::strcmp(argv[1], "--make-driver") == 0) {
-        return make_driver_twice();
+    if (ringlet::test::made_driver(argc, argv)) {
+        return 0;
     }
     doctest::Context context(argc, argv);
     std::fprintf(stderr, "driver %s, seed %llu (RINGLET_DRIVER=uring|epoll|fake, RINGLET_SEED=N)\n",

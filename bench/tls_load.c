@@ -1,0 +1,285 @@
+/* The load for TLS servers, obeying the same lines as load.c and printing the same answers.
+ *
+ *   tls_load echo ADDRESS:PORT CONNECTIONS BYTES
+ *   tls_load http ADDRESS:PORT CONNECTIONS 1
+ *   tls_load handshake ADDRESS:PORT CONNECTIONS new|resumed
+ *
+ * echo: each connection sends BYTES and waits until they are back; the ends are checked. http: GET
+ * /plaintext over and over; all responses have the first one's length. handshake: each answer is a
+ * new connection, its handshake, a request and the first bytes that come back; `resumed` takes up
+ * the session of the last one. Certificates are not verified: what is measured is the server. Only
+ * loopback addresses are accepted. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    connections_max = 256,
+    message_bytes_max = 1 << 20,
+    mark_bytes = 8,
+    seconds_max = 60,
+    latencies_max = 1 << 20,
+    drain_ms_max = 5000
+};
+
+static const char request[] = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+
+struct connection {
+    int fd;
+    SSL *ssl;
+    bool waits;
+    uint32_t sequence;
+    size_t sent, received;
+    uint64_t begun_ns;
+    char *message, *answer;
+};
+
+static struct connection connections[connections_max];
+static int connections_count, epoll_fd;
+static struct sockaddr_in server;
+static enum { mode_echo, mode_http, mode_handshake } mode;
+static bool resume;
+static SSL_CTX *settings;
+static SSL_SESSION *session;
+static size_t message_bytes, answer_bytes;
+static bool sending;
+static int waiting_count;
+static uint64_t answers_limit, answers_count, errors_count;
+static uint32_t latencies_ns[latencies_max];
+
+static void fail(const char *sentence) {
+    fprintf(stderr, "tls_load: %s\n", sentence);
+    exit(2);
+}
+
+static uint64_t now_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b) {
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
+}
+
+static int keep_session(SSL *ssl, SSL_SESSION *fresh) {
+    (void)ssl;
+    SSL_SESSION_free(session);
+    session = fresh;
+    return 1;
+}
+
+static void open_connection(struct connection *c) {
+    int one = 1;
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&server, sizeof server) < 0) {
+        fail("the server did not take a connection");
+    }
+    fcntl(c->fd, F_SETFL, O_NONBLOCK);
+    c->ssl = SSL_new(settings);
+    SSL_set_fd(c->ssl, c->fd);
+    SSL_set_connect_state(c->ssl);
+    if (resume && session) SSL_set_session(c->ssl, session);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event) < 0) fail("epoll_ctl was refused");
+}
+
+/* By a reset, so that no port waits for its end. */
+static void close_connection(struct connection *c) {
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(c->ssl);
+    close(c->fd);
+    c->ssl = NULL;
+}
+
+static void lose(struct connection *c) {
+    errors_count++;
+    if (c->waits) waiting_count--;
+    c->waits = false;
+    if (c->ssl) close_connection(c);
+    ERR_clear_error();
+}
+
+/* True when OpenSSL only waits for the socket. */
+static bool must_wait(struct connection *c, int result) {
+    int why = SSL_get_error(c->ssl, result);
+    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE;
+}
+
+static bool answer_is_whole(struct connection *c) {
+    if (mode == mode_echo) return c->received == message_bytes;
+    if (mode == mode_handshake) return c->received > 0;
+    if (answer_bytes == 0) {
+        c->answer[c->received] = '\0';
+        char *body = strstr(c->answer, "\r\n\r\n");
+        char *length = strcasestr(c->answer, "\r\ncontent-length:");
+        if (!body || !length) return false;
+        answer_bytes = (size_t)(body + 4 - c->answer) + strtoul(length + 17, NULL, 10);
+    }
+    return c->received >= answer_bytes;
+}
+
+static bool answer_is_right(struct connection *c) {
+    if (mode == mode_http) return c->received == answer_bytes && !memcmp(c->answer + 9, "200", 3);
+    size_t tail = message_bytes - mark_bytes;
+    return mode == mode_handshake || (!memcmp(c->answer, c->message, mark_bytes) &&
+                                      !memcmp(c->answer + tail, c->message + tail, mark_bytes));
+}
+
+static void go_on(struct connection *c);
+
+static void start_message(struct connection *c) {
+    c->sequence++;
+    c->sent = c->received = 0;
+    c->begun_ns = now_ns();
+    c->waits = true;
+    waiting_count++;
+    if (mode == mode_echo) {
+        uint32_t words[2] = {(uint32_t)(c - connections), c->sequence};
+        memcpy(c->message, words, mark_bytes);
+        memcpy(c->message + message_bytes - mark_bytes, words, mark_bytes);
+    }
+    if (!c->ssl) open_connection(c);
+    go_on(c);
+}
+
+static void finish_message(struct connection *c) {
+    if (!answer_is_right(c)) {
+        lose(c);
+        return;
+    }
+    uint64_t took = now_ns() - c->begun_ns;
+    if (answers_count < latencies_max) {
+        latencies_ns[answers_count] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+    }
+    answers_count++;
+    c->waits = false;
+    waiting_count--;
+    if (mode == mode_handshake) close_connection(c);
+    if (answers_count >= answers_limit) sending = false;
+}
+
+/* Writes and reads, both as far as the socket lets it. */
+static void go_on(struct connection *c) {
+    while (c->waits) {
+        bool moved = false;
+        if (c->sent < message_bytes) {
+            int done = SSL_write(c->ssl, c->message + c->sent, (int)(message_bytes - c->sent));
+            if (done <= 0 && !must_wait(c, done)) return lose(c);
+            if (done > 0) c->sent += (size_t)done, moved = true;
+        }
+        if (SSL_is_init_finished(c->ssl)) {
+            int got = SSL_read(c->ssl, c->answer + c->received,
+                               (int)(message_bytes_max - c->received));
+            if (got <= 0 && !must_wait(c, got)) return lose(c);
+            if (got > 0) c->received += (size_t)got, moved = true;
+            if (got > 0 && answer_is_whole(c)) finish_message(c);
+        }
+        if (!moved) return;
+    }
+}
+
+static void run_round(double seconds) {
+    uint64_t begin = now_ns();
+    uint64_t stop = begin + (uint64_t)(seconds * 1e9);
+    uint64_t give_up = stop + (uint64_t)drain_ms_max * 1000000u;
+    answers_count = errors_count = 0;
+    sending = true;
+    for (;;) {
+        for (int i = 0; i < connections_count && sending; i++) {
+            if (!connections[i].waits) start_message(&connections[i]);
+        }
+        if (waiting_count == 0 && !sending) break;
+        struct epoll_event events[connections_max];
+        int count = waiting_count ? epoll_wait(epoll_fd, events, connections_max, 50) : 0;
+        for (int i = 0; i < count; i++) {
+            struct connection *c = events[i].data.ptr;
+            if (c->ssl) go_on(c);
+        }
+        uint64_t now = now_ns();
+        if (now >= stop) sending = false;
+        for (int i = 0; i < connections_count && now >= give_up; i++) {
+            if (connections[i].waits) lose(&connections[i]);
+        }
+    }
+    size_t kept = answers_count < latencies_max ? answers_count : latencies_max;
+    qsort(latencies_ns, kept, sizeof *latencies_ns, by_size);
+    printf("answers %llu errors %llu p50 %.1f p99 %.1f seconds %.4f\n",
+           (unsigned long long)answers_count, (unsigned long long)errors_count,
+           kept ? latencies_ns[kept / 2] / 1e3 : 0, kept ? latencies_ns[kept * 99 / 100] / 1e3 : 0,
+           (double)(now_ns() - begin) / 1e9);
+}
+
+static void parse(int argc, char **argv) {
+    static const char usage[] =
+        "usage: tls_load echo|http|handshake ADDRESS:PORT CONNECTIONS BYTES|1|new|resumed";
+    if (argc != 5) fail(usage);
+    char *colon = strrchr(argv[2], ':');
+    if (!colon) fail(usage);
+    *colon = '\0';
+    server.sin_family = AF_INET;
+    server.sin_port = htons((uint16_t)atoi(colon + 1));
+    if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1 ||
+        ntohl(server.sin_addr.s_addr) >> 24 != 127) {
+        fail("only loopback addresses are loaded");
+    }
+    mode = !strcmp(argv[1], "echo") ? mode_echo : !strcmp(argv[1], "http") ? mode_http
+                                                                           : mode_handshake;
+    resume = !strcmp(argv[4], "resumed");
+    connections_count = atoi(argv[3]);
+    message_bytes = mode == mode_echo ? (size_t)atol(argv[4]) : sizeof request - 1;
+    if (connections_count < 1 || connections_count > connections_max || message_bytes < 16 ||
+        message_bytes > message_bytes_max) {
+        fail("CONNECTIONS must be 1..256 and BYTES 16..1048576");
+    }
+}
+
+int main(int argc, char **argv) {
+    parse(argc, argv);
+    signal(SIGPIPE, SIG_IGN);
+    settings = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_mode(settings, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_session_cache_mode(settings, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(settings, keep_session);
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; i < connections_count; i++) {
+        struct connection *c = &connections[i];
+        c->message = malloc(message_bytes);
+        c->answer = malloc(message_bytes_max + 1);
+        if (!c->message || !c->answer) fail("no memory for the messages");
+        memset(c->message, 'r', message_bytes);
+        if (mode != mode_echo) memcpy(c->message, request, message_bytes);
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("ready %d\n", connections_count);
+    char line[128];
+    while (fgets(line, sizeof line, stdin)) {
+        double seconds = 0;
+        unsigned long long limit = UINT64_MAX;
+        if (sscanf(line, "round %lf %llu", &seconds, &limit) < 1 || !(seconds > 0) ||
+            seconds > seconds_max) {
+            fail("a line must be: round SECONDS [ANSWERS], at most 60 seconds");
+        }
+        answers_limit = limit;
+        run_round(seconds);
+    }
+    return 0;
+}

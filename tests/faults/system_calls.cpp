@@ -1,0 +1,153 @@
+// The library's system calls, which the linker leads here (--wrap=NAME for each): the real call is
+// made unless it is this one's turn to fail. What goes through the ring has no call of its own;
+// its entries are spoilt just before the ring is entered: an entry by a descriptor that is none, a
+// receive's buffer by a group of buffers that is none.
+#include <dirent.h>
+#include <liburing.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdarg>
+
+#include "tests/faults/injector.h"
+
+namespace {
+
+using ringlet::faults::kind;
+using ringlet::faults::strikes;
+
+bool fails(const char* name, int error_number) noexcept {
+    if (!strikes(kind::call, name)) {
+        return false;
+    }
+    errno = error_number;
+    return true;
+}
+
+// The rings that are alive, to find the one that is entered.
+std::array<std::atomic<io_uring*>, 32> rings{};
+
+void replace_ring(io_uring* from, io_uring* to) noexcept {
+    for (std::atomic<io_uring*>& each : rings) {
+        io_uring* expected = from;
+        if (each.compare_exchange_strong(expected, to)) {
+            return;
+        }
+    }
+}
+
+io_uring* entered_ring(unsigned fd) noexcept {
+    for (const std::atomic<io_uring*>& each : rings) {
+        io_uring* const ring = each;
+        // A registered ring's number is its thread's own, and so is the one that is entered.
+        if (ring != nullptr && static_cast<unsigned>(ring->enter_ring_fd) == fd) {
+            return ring;
+        }
+    }
+    return nullptr;
+}
+
+void spoil(io_uring_sqe& entry) noexcept {
+    constexpr std::uint64_t tag_mask = 7;  // of user_data; an operation's own entry has none
+    if (entry.opcode == IORING_OP_NOP || (entry.user_data & tag_mask) != 0) {
+        return;
+    }
+    const bool lent = (entry.flags & IOSQE_BUFFER_SELECT) != 0;
+    if (lent && strikes(kind::buffer, "a buffer")) {
+        entry.buf_group = 999;
+    } else if (strikes(kind::entry, "a submission entry")) {
+        entry.fd = -1;
+    }
+}
+
+}  // namespace
+
+// What a call gives when it fails, and how: RINGLET_WRAP(result type, name, failure, errno,
+// (parameters), (arguments)).
+#define RINGLET_WRAP(type, name, failure, error_number, parameters, arguments) \
+    type __real_##name parameters;                                            \
+    type __wrap_##name parameters {                                           \
+        return fails(#name, error_number) ? failure : __real_##name arguments; \
+    }
+
+extern "C" {
+RINGLET_WRAP(int, socket, -1, EMFILE, (int a, int b, int c), (a, b, c))
+RINGLET_WRAP(int, bind, -1, EADDRINUSE, (int a, const sockaddr* b, socklen_t c), (a, b, c))
+RINGLET_WRAP(int, listen, -1, EADDRINUSE, (int a, int b), (a, b))
+RINGLET_WRAP(int, connect, -1, ENETUNREACH, (int a, const sockaddr* b, socklen_t c), (a, b, c))
+RINGLET_WRAP(int, accept4, -1, EMFILE, (int a, sockaddr* b, socklen_t* c, int d), (a, b, c, d))
+RINGLET_WRAP(int, shutdown, -1, ENOTCONN, (int a, int b), (a, b))
+RINGLET_WRAP(int, setsockopt, -1, ENOBUFS, (int a, int b, int c, const void* d, socklen_t e),
+             (a, b, c, d, e))
+RINGLET_WRAP(int, getsockopt, -1, ENOBUFS, (int a, int b, int c, void* d, socklen_t* e),
+             (a, b, c, d, e))
+RINGLET_WRAP(int, getsockname, -1, ENOBUFS, (int a, sockaddr* b, socklen_t* c), (a, b, c))
+RINGLET_WRAP(int, getpeername, -1, ENOTCONN, (int a, sockaddr* b, socklen_t* c), (a, b, c))
+RINGLET_WRAP(ssize_t, send, -1, ECONNRESET, (int a, const void* b, size_t c, int d), (a, b, c, d))
+RINGLET_WRAP(ssize_t, sendmsg, -1, ENOBUFS, (int a, const msghdr* b, int c), (a, b, c))
+RINGLET_WRAP(ssize_t, recv, -1, ECONNRESET, (int a, void* b, size_t c, int d), (a, b, c, d))
+RINGLET_WRAP(ssize_t, read, -1, EIO, (int a, void* b, size_t c), (a, b, c))
+RINGLET_WRAP(int, stat, -1, ENOENT, (const char* a, struct stat* b), (a, b))
+RINGLET_WRAP(int, epoll_create1, -1, EMFILE, (int a), (a))
+RINGLET_WRAP(int, epoll_ctl, -1, ENOSPC, (int a, int b, int c, epoll_event* d), (a, b, c, d))
+RINGLET_WRAP(int, epoll_wait, -1, EINTR, (int a, epoll_event* b, int c, int d), (a, b, c, d))
+RINGLET_WRAP(int, eventfd, -1, EMFILE, (unsigned a, int b), (a, b))
+RINGLET_WRAP(int, signalfd, -1, EMFILE, (int a, const sigset_t* b, int c), (a, b, c))
+RINGLET_WRAP(void*, mmap, MAP_FAILED, ENOMEM, (void* a, size_t b, int c, int d, int e, off_t f),
+             (a, b, c, d, e, f))
+RINGLET_WRAP(int, getaddrinfo, EAI_AGAIN, EAGAIN,
+             (const char* a, const char* b, const addrinfo* c, addrinfo** d), (a, b, c, d))
+RINGLET_WRAP(int, io_uring_register_buf_ring, -ENOMEM, ENOMEM,
+             (io_uring * a, io_uring_buf_reg* b, unsigned c), (a, b, c))
+RINGLET_WRAP(int, io_uring_register_ring_fd, -ENOMEM, ENOMEM, (io_uring * a), (a))
+
+int __real_open(const char* path, int flags, ...);
+int __wrap_open(const char* path, int flags, ...) {
+    return fails("open", EMFILE) ? -1 : __real_open(path, flags);
+}
+
+int __real_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* how);
+int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring_params* how) {
+    if (fails("io_uring_queue_init_params", ENOMEM)) {
+        return -ENOMEM;
+    }
+    const int status = __real_io_uring_queue_init_params(entries, ring, how);
+    if (status == 0) {
+        replace_ring(nullptr, ring);
+    }
+    return status;
+}
+
+void __real_io_uring_queue_exit(io_uring* ring);
+void __wrap_io_uring_queue_exit(io_uring* ring) {
+    replace_ring(ring, nullptr);
+    __real_io_uring_queue_exit(ring);
+}
+
+int __real_io_uring_enter2(unsigned fd, unsigned count, unsigned wait_for, unsigned flags,
+                           sigset_t* extra, size_t bytes);
+int __wrap_io_uring_enter2(unsigned fd, unsigned count, unsigned wait_for, unsigned flags,
+                           sigset_t* extra, size_t bytes) {
+    if (fails("io_uring_enter2", EBUSY)) {
+        return -EBUSY;
+    }
+    if (io_uring* const ring = count != 0 ? entered_ring(fd) : nullptr) {
+        const unsigned head = io_uring_smp_load_acquire(ring->sq.khead);
+        for (unsigned at = 0; at < count; ++at) {
+            spoil(ring->sq.sqes[(head + at) & *ring->sq.kring_mask]);
+        }
+    }
+    return __real_io_uring_enter2(fd, count, wait_for, flags, extra, bytes);
+}
+}
