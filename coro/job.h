@@ -37,7 +37,8 @@ protected:
 
 class job : private live_link {
 public:
-    explicit job(ringlet::loop& owner, spawn_site at = {}) noexcept : job(owner, owner.jobs(), at) {}
+    explicit job(ringlet::loop& owner, spawn_site at = {}) noexcept
+        : job(owner, owner.jobs(), at) {}
     // Stands in a list of its maker's, which is one of loop::job_groups.
     job(ringlet::loop& owner, live_link& members, spawn_site at) noexcept
         : live_link(members), loop_(owner), spawned_(at) {}

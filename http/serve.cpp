@@ -17,7 +17,11 @@ void wake(listener_wait*& place) noexcept {
 
 handler_job::handler_job(exchange& at, std::shared_ptr<void> keep,
                          spawn_site spawned) noexcept
-    : detached_job(at.loop(), spawned), in(*this), out(*this), exchange_(&at), keep_(std::move(keep)) {
+    : detached_job(at.loop(), spawned),
+      in(*this),
+      out(*this),
+      exchange_(&at),
+      keep_(std::move(keep)) {
     at.take(*this);
 }
 

@@ -72,6 +72,22 @@ TEST_CASE("a dump says from whom a stream receives and how much it has to send t
     }, 3);
 }
 
+TEST_CASE("a dump does not make an address up for a Unix socket") {
+    tell([](loop& owner) -> task<void> {
+        int ends[2] = {-1, -1};
+        CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+        if (!real_kernel()) {  // whose sockets are its own
+            ::close(ends[0]);
+            ::close(ends[1]);
+            co_return;
+        }
+        tcp_stream one(owner, ends[0]);
+        tcp_stream other(owner, ends[1]);
+        const wait_description receives = co_await told_by(owner, receive_one(one));
+        CHECK(receives.detail == "a Unix socket");
+    });
+}
+
 TEST_CASE("a dump says where a listener waits") {
     tell([](loop& owner) -> task<void> {
         tcp_listener door(owner, address::loopback_v4(0));
