@@ -6,6 +6,7 @@ itself broke. docs/measuring.md says how the figures are taken.
 """
 
 import argparse
+import json
 import os
 import resource
 import socket
@@ -24,7 +25,8 @@ from report import Report, Row
 from web import Nginx, find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = ("echo", "http", "memory", "book", "site", "tls", "files", "micro", "words")
+SECTIONS = ("echo", "http", "memory", "book", "site", "tls", "files", "processes", "primes",
+            "micro", "words")
 ECHO_BYTES = (1024, 10240)
 ECHO_CONNECTIONS = (10, 100, 1000)
 ECHO_TARGETS = {"uring": 1.05, "epoll": 1.10}
@@ -34,6 +36,9 @@ IDLE_CONNECTIONS = 10_000
 IDLE_BYTES_MAX = 1024
 IDLE_SETTLE_S = 1.0
 MICRO_SECONDS_MAX = 120
+PROCESSES = 1000
+PROCESSES_AT_ONCE = 16
+PRIMES_RATIO_MAX = 1.2
 DRIVERS = ("uring", "epoll")
 
 
@@ -166,6 +171,47 @@ def measure_site(bench):
     bench.example("crawler")
     crawls.site(bench.report, bench.examples, bench.folder, 1 if bench.quick else 5,
                 bench.with_scrapy)
+
+
+def measure_processes(bench):
+    """Each of the rounds starts every subject once, so that all see the same machine."""
+    subjects = {"posix_spawn + waitpid": [bench.tool("bench_spawn"), PROCESSES],
+                "ringlet": [bench.tool("bench_processes"), PROCESSES],
+                f"ringlet, {PROCESSES_AT_ONCE} at once":
+                    [bench.tool("bench_processes"), PROCESSES, PROCESSES_AT_ONCE]}
+    found = {name: ([], []) for name in subjects}
+    for _ in range(3 if bench.quick else 10):
+        for name, command in subjects.items():
+            done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                                  check=True, timeout=MICRO_SECONDS_MAX)
+            for figures, value in zip(found[name], done.stdout.split()):
+                figures.append(float(value))
+    floor = found["posix_spawn + waitpid"]
+    for index, what in enumerate(("CPU of the parent", "time")):
+        for name, figures in found.items():
+            ratio = None if figures is floor else min(figures[index]) / min(floor[index])
+            bench.report.add(Row("processes", f"{PROCESSES:,} x /bin/true, {what} for each", name,
+                                 min(figures[index]), "ns", sorted(figures[index])[
+                                     (len(figures[index]) - 1) // 4], ratio))
+
+
+def measure_primes(bench):
+    program = bench.example("primes")
+    for driver in DRIVERS:
+        done = subprocess.run([program, "--json", "--repeat", "5" if bench.quick else "20"],
+                              env={**os.environ, "RINGLET_DRIVER": driver}, capture_output=True,
+                              text=True, timeout=MICRO_SECONDS_MAX)
+        if done.returncode != 0:
+            raise MeasureError(f"primes on {driver}: {done.stderr.strip()}")
+        found = json.loads(done.stdout)
+        work = (f"{found['primes']:,} primes, 50 ms a write, {driver} "
+                f"(ideal {found['ideal_s']:.3f} s)")
+        for name in ("serial_extrapolated", "batched", "overlapped"):
+            value = found[f"{name}_s"]
+            last = name == "overlapped"
+            bench.report.add(Row("primes", work, name.replace("_", ", "), value, "s",
+                                 ratio=found["ratio"] if last else value / found["ideal_s"],
+                                 target=PRIMES_RATIO_MAX if last else None))
 
 
 def measure_tls(bench):

@@ -37,4 +37,10 @@ private:
     live_link* previous_;
 };
 
+// A list that stands in a list of lists.
+struct live_group : live_link {
+    explicit live_group(live_link& groups) noexcept : live_link(groups) {}
+    live_link members;
+};
+
 }  // namespace ringlet

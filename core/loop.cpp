@@ -50,6 +50,7 @@ loop::~loop() {
     while (timers_.pop_due(INT64_MAX) != nullptr) {
     }
     jobs_.clear();
+    job_groups_.clear();
     if (current_loop == this) {
         current_loop = previous_;
     }

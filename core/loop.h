@@ -85,8 +85,10 @@ public:
 
     ringlet::driver& driver() noexcept { return *driver_; }
     helper_pool& helpers();
-    // Head of the list in which the jobs of this loop stand (coro/job.h).
+    // Heads of the lists in which the jobs of this loop stand (coro/job.h): each in the one, or in
+    // a group of the other, which scopes have for their children anyway.
     live_link& jobs() noexcept { return jobs_; }
+    live_link& job_groups() noexcept { return job_groups_; }
     loop_stats stats() const noexcept;
     // True in a child process made by fork() after this loop was.
     bool forked() const noexcept;
@@ -126,6 +128,7 @@ private:
     unsigned fork_generation_;
     loop* previous_;
     live_link jobs_;
+    live_link job_groups_;  // of live_group
     std::unique_ptr<helper_pool> helpers_;
 };
 

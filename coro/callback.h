@@ -28,7 +28,7 @@ template <class T, class Callback>
 class callback_job final : public detached_job, private work {
 public:
     callback_job(ringlet::loop& owner, task<T> root, Callback callback,
-                 const spawn_site& at) noexcept
+                 spawn_site at) noexcept
         : detached_job(owner, at),
           work(&callback_job::run),
           root_(std::move(root)),
@@ -51,7 +51,7 @@ private:
 template <class T>
 class future_job final : public detached_job {
 public:
-    future_job(ringlet::loop& owner, task<T> root, const spawn_site& at)
+    future_job(ringlet::loop& owner, task<T> root, spawn_site at)
         : detached_job(owner, at), root_(std::move(root)), promise_(owner) {}
 
     // May destroy this.
@@ -75,13 +75,13 @@ private:
 
 template <class T, class Callback>
 void to_callback(loop& owner, task<T> root, Callback callback,
-                 const spawn_site& at = spawn_site::here()) {
+                 spawn_site at = spawn_site::here()) {
     (new detail::callback_job<T, Callback>(owner, std::move(root), std::move(callback), at))
         ->start();
 }
 
 template <class T>
-future<T> to_future(loop& owner, task<T> root, const spawn_site& at = spawn_site::here()) {
+future<T> to_future(loop& owner, task<T> root, spawn_site at = spawn_site::here()) {
     return (new detail::future_job<T>(owner, std::move(root), at))->start();
 }
 

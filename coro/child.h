@@ -38,7 +38,7 @@ inline bool cut_short(const job& child, const std::exception_ptr& failure) noexc
 template <class T>
 class child_job final : public job {
 public:
-    child_job(ringlet::loop& loop, child_owner& owner, task<T> root, const spawn_site& at) noexcept
+    child_job(ringlet::loop& loop, child_owner& owner, task<T> root, spawn_site at) noexcept
         : job(loop, at), owner_(owner), root_(std::move(root)) {}
 
     void start() noexcept { root_.start_as_root(*this); }
@@ -60,7 +60,7 @@ public:
     branch() noexcept = default;
     explicit branch(task<T> root) noexcept : root_(std::move(root)) {}
 
-    void start(ringlet::loop& where, child_owner& owner, const spawn_site& at) noexcept {
+    void start(ringlet::loop& where, child_owner& owner, spawn_site at) noexcept {
         child_.emplace(where, owner, std::move(root_), at);
         child_->start();
     }

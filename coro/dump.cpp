@@ -61,8 +61,7 @@ void add_text(std::string& to, const live_job& line, instant now) {
     if (const spawn_site& at = line.which->spawned(); at.file != nullptr) {
         to += ", spawned at ";
         to += short_path(at.file);
-        add(to, ":%u in ", at.line);
-        to += at.function;
+        add(to, ":%u", at.line);
     }
     if (line.waits) {
         add(to, ", waits %.3f s for ", seconds(now - line.which->since()));
@@ -80,8 +79,8 @@ void add_text(std::string& to, const live_job& line, instant now) {
     to += line.which->is_cancelled() ? "; cancelled\n" : "\n";
 }
 
-void add_wait_json(std::string& to, const wait_description& wait, instant now) {
-    to += "{\"kind\": ";
+void add_wait_json(std::string& to, const wait_description& wait, instant waited, instant now) {
+    add(to, "{\"for_s\": %.6f, \"kind\": ", seconds(waited));
     add_json(to, wait.kind);
     to += ", \"detail\": ";
     add_json(to, wait.detail);
@@ -104,19 +103,17 @@ void add_task_json(std::string& to, const live_job& line, const job* parent, ins
     to += ", \"what\": ";
     add_json(to, line.which->describe());
     to += line.which->is_cancelled() ? ", \"cancelled\": true" : ", \"cancelled\": false";
-    add(to, ", \"for_s\": %.6f, \"spawned\": ", seconds(now - line.which->since()));
+    to += ", \"spawned\": ";
     if (const spawn_site& at = line.which->spawned(); at.file != nullptr) {
         to += "{\"file\": ";
         add_json(to, at.file);
-        add(to, ", \"line\": %u, \"function\": ", at.line);
-        add_json(to, at.function);
-        to += '}';
+        add(to, ", \"line\": %u}", at.line);
     } else {
         to += "null";
     }
     to += ", \"waits\": ";
     if (line.waits) {
-        add_wait_json(to, line.wait, now);
+        add_wait_json(to, line.wait, now - line.which->since(), now);
     } else {
         to += "null";
     }
@@ -132,9 +129,16 @@ std::vector<live_job> live_jobs(loop& owner) {
     };
     std::vector<const job*> all;
     std::unordered_map<const job*, family> families;
-    for (const live_link* at = owner.jobs().next(); at != &owner.jobs(); at = at->next()) {
-        all.push_back(&job::of(*at));
-        families[all.back()];
+    const auto add_list = [&](live_link& head) {
+        for (live_link* at = head.next(); at != &head; at = at->next()) {
+            all.push_back(&job::of(*at));
+            families[all.back()];
+        }
+    };
+    live_link& groups = owner.job_groups();
+    add_list(owner.jobs());
+    for (live_link* at = groups.next(); at != &groups; at = at->next()) {
+        add_list(static_cast<live_group*>(at)->members);
     }
     std::vector<const job*> roots;
     for (const job* each : all) {

@@ -22,14 +22,14 @@ struct live_job {
     wait_description wait = {};
 };
 
-// Every live job: after its parent, siblings in the order of their birth.
+// Every live job, after its parent.
 std::vector<live_job> live_jobs(loop& owner);
 
 // A line per job, indented below its parent.
 std::string dump_tasks(loop& owner);
 // One JSON object: `driver`, `now_s`, `operations`, `timers`, and `tasks`, in which each has `id`,
-// `parent` (an id or null), `what`, `cancelled`, `for_s`, `spawned` (`file`, `line`, `function`, or
-// null) and `waits` (`kind`, `detail`, `descriptor`, `ends_in_s`, the last two if known; or null).
+// `parent` (an id or null), `what`, `cancelled`, `spawned` (`file` and `line`, or null) and `waits`
+// (`for_s`, `kind`, `detail`, and, if known, `descriptor` and `ends_in_s`; or null).
 std::string dump_tasks_json(loop& owner);
 
 // While it lives, a signal writes dump_tasks on stderr.

@@ -37,8 +37,11 @@ protected:
 
 class job : private live_link {
 public:
-    explicit job(ringlet::loop& owner, const spawn_site& at = {}) noexcept
-        : live_link(owner.jobs()), loop_(owner), since_(owner.now()), spawned_(at) {}
+    explicit job(ringlet::loop& owner, spawn_site at = {}) noexcept
+        : job(owner, owner.jobs(), at) {}
+    // Stands in a list of its maker's, which is one of loop::job_groups.
+    job(ringlet::loop& owner, live_link& members, spawn_site at) noexcept
+        : live_link(members), loop_(owner), spawned_(at) {}
     job(const job&) = delete;
     job& operator=(const job&) = delete;
 
@@ -67,12 +70,10 @@ public:
     virtual const job* parent() const noexcept { return nullptr; }
     const spawn_site& spawned() const noexcept { return spawned_; }
     const waiter* waiting() const noexcept { return waiting_; }
-    // The loop's time when it began to wait, or, before its first wait, when it was made.
+    // The loop's time when it began to wait. Requires: it waits.
     instant since() const noexcept { return since_; }
-    // Of a link in loop::jobs.
-    static const job& of(const live_link& place) noexcept {
-        return static_cast<const job&>(place);
-    }
+    // Of a link in one of those lists.
+    static job& of(live_link& place) noexcept { return static_cast<job&>(place); }
 
     // Called once, when the root task has ended and is suspended at its end: its frame may be
     // destroyed in here.
@@ -85,7 +86,7 @@ private:
     ringlet::loop& loop_;
     waiter* waiting_ = nullptr;
     bool cancelled_ = false;
-    instant since_;
+    instant since_ = 0;
     const spawn_site spawned_;
 };
 

@@ -45,6 +45,7 @@ public:
     void enlist() noexcept { place() = this; }
     void delist() noexcept { place() = nullptr; }
     void await_resume() const { check_cancelled(); }
+    void describe_wait(wait_description& into) const { into.kind = "turn in a pipeline"; }
 
 private:
     wait*& place() noexcept { return turns_.waits_[number_ % turns_.waits_.size()]; }

@@ -39,7 +39,7 @@ void finish_detached(loop& owner);
 // A job made with `new` that deletes itself at its end.
 class detached_job : public job, public detached {
 protected:
-    explicit detached_job(ringlet::loop& owner, const spawn_site& at = {}) noexcept
+    explicit detached_job(ringlet::loop& owner, spawn_site at = {}) noexcept
         : job(owner, at), detached(owner) {}
 
 private:
@@ -51,7 +51,7 @@ namespace detail {
 template <class T>
 class run_job final : public job {
 public:
-    run_job(ringlet::loop& owner, task<T> root, const spawn_site& at) noexcept
+    run_job(ringlet::loop& owner, task<T> root, spawn_site at) noexcept
         : job(owner, at), root_(std::move(root)) {}
 
     T run() {
@@ -81,7 +81,7 @@ private:
 }  // namespace detail
 
 template <class T>
-T run(loop& owner, task<T> root, const spawn_site& at = spawn_site::here()) {
+T run(loop& owner, task<T> root, spawn_site at = spawn_site::here()) {
     return detail::run_job<T>(owner, std::move(root), at).run();
 }
 

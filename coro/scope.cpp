@@ -7,30 +7,15 @@ namespace ringlet {
 
 class scope::child final : public job, public detail::pooled {
 public:
-    child(scope& in, task<void> root, const spawn_site& at) noexcept
-        : job(in.loop_, at),
-          scope_(in),
-          root_(std::move(root)),
-          next_(in.children_),
-          link_(&in.children_) {
-        if (next_ != nullptr) {
-            next_->link_ = &next_;
-        }
-        in.children_ = this;
+    child(scope& in, task<void> root, spawn_site at) noexcept
+        : job(in.loop_, in.children_.members, at), scope_(in), root_(std::move(root)) {
         ++in.size_;
     }
-    ~child() {
-        *link_ = next_;
-        if (next_ != nullptr) {
-            next_->link_ = link_;
-        }
-        --scope_.size_;
-    }
+    ~child() { --scope_.size_; }
 
     // May destroy this.
     void start() noexcept { root_.start_as_root(*this); }
     std::exception_ptr failure() noexcept { return root_.take_result().exception(); }
-    child* next() const noexcept { return next_; }
     const job* parent() const noexcept override {
         return scope_.joiner_ != nullptr ? scope_.joiner_->job_ : nullptr;
     }
@@ -40,8 +25,6 @@ private:
 
     scope& scope_;
     task<void> root_;
-    child* next_;
-    child** link_;  // the pointer that points here
 };
 
 scope::~scope() {
@@ -51,7 +34,7 @@ scope::~scope() {
     }
 }
 
-void scope::spawn(task<void> root, const spawn_site& at) {
+void scope::spawn(task<void> root, spawn_site at) {
     RINGLET_REQUIRE(root, "an empty task was spawned");
     if (cancelled_) {
         cut_short_ = true;
@@ -63,8 +46,9 @@ void scope::spawn(task<void> root, const spawn_site& at) {
 void scope::cancel() noexcept {
     cancelled_ = true;
     // No child can end, and none can be spawned, inside a cancel: it only asks.
-    for (child* each = children_; each != nullptr; each = each->next()) {
-        each->cancel();
+    live_link& members = children_.members;
+    for (live_link* each = members.next(); each != &members; each = each->next()) {
+        job::of(*each).cancel();
     }
 }
 

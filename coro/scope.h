@@ -26,14 +26,14 @@ class scope {
 public:
     class join_wait;
 
-    explicit scope(ringlet::loop& owner) noexcept : loop_(owner) {}
+    explicit scope(ringlet::loop& owner) noexcept : loop_(owner), children_(owner.job_groups()) {}
     scope(const scope&) = delete;
     scope& operator=(const scope&) = delete;
     ~scope();
 
     // Starts the task inside this call, up to its first wait. In a cancelled scope it is destroyed
     // without having started. Throws std::bad_alloc, and then has destroyed the task.
-    void spawn(task<void> root, const spawn_site& at = spawn_site::here());
+    void spawn(task<void> root, spawn_site at = spawn_site::here());
 
     // Cancels all children. Stays cancelled until joined.
     void cancel() noexcept;
@@ -51,7 +51,7 @@ private:
     void child_finished(child& ended) noexcept;
 
     ringlet::loop& loop_;
-    child* children_ = nullptr;
+    live_group children_;
     std::size_t size_ = 0;
     join_wait* joiner_ = nullptr;
     std::exception_ptr failure_;

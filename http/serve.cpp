@@ -16,8 +16,12 @@ void wake(listener_wait*& place) noexcept {
 }  // namespace
 
 handler_job::handler_job(exchange& at, std::shared_ptr<void> keep,
-                         const spawn_site& spawned) noexcept
-    : detached_job(at.loop(), spawned), in(*this), out(*this), exchange_(&at), keep_(std::move(keep)) {
+                         spawn_site spawned) noexcept
+    : detached_job(at.loop(), spawned),
+      in(*this),
+      out(*this),
+      exchange_(&at),
+      keep_(std::move(keep)) {
     at.take(*this);
 }
 

@@ -102,7 +102,7 @@ namespace detail {
 // One running handler; deletes itself at its end. `keep` keeps the handler object alive with it.
 class handler_job final : public detached_job, private exchange_listener {
 public:
-    handler_job(exchange& at, std::shared_ptr<void> keep, const spawn_site& spawned) noexcept;
+    handler_job(exchange& at, std::shared_ptr<void> keep, spawn_site spawned) noexcept;
     static void* operator new(std::size_t bytes) {
         return ringlet::detail::allocate_frame(bytes);
     }
@@ -158,7 +158,7 @@ class service : public server {
 public:
     // Its jobs count as spawned where it is made.
     service(ringlet::loop& owner, Handler handler, const limits& sizes = {},
-            const spawn_site& at = spawn_site::here())
+            spawn_site at = spawn_site::here())
         : server(owner, &service::handle, this, sizes),
           handler_(std::make_shared<Handler>(std::move(handler))),
           made_at_(at) {}

@@ -26,6 +26,7 @@ public:
     void enlist() noexcept;
     void delist() noexcept;
     void await_resume() const { check_cancelled(); }
+    void describe_wait(wait_description& into) const;
 
 private:
     core& core_;
@@ -162,6 +163,12 @@ public:
 private:
     core& core_;
 };
+
+void datagram_socket::flush_wait::describe_wait(wait_description& into) const {
+    into.kind = "send";
+    into.detail = std::to_string(core_.queued_bytes()) + " bytes in datagrams";
+    into.descriptor = core_.descriptor();
+}
 
 bool datagram_socket::flush_wait::await_ready() const noexcept { return core_.all_taken(); }
 void datagram_socket::flush_wait::enlist() noexcept { core_.flushers_.push(*this); }

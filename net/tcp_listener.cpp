@@ -204,7 +204,8 @@ void listener::accept_wait::delist() noexcept { core_.set_acceptor(nullptr); }
 void listener::accept_wait::describe_wait(wait_description& into) const {
     into.kind = "accept";
     into.descriptor = core_.descriptor();
-    into.detail = core_.local_address().text();
+    const address where = core_.local_address();
+    into.detail = where.family() == AF_UNSPEC ? "a Unix socket" : where.text();
 }
 
 listener::listener(loop& owner, int fd, bool tunes) {

@@ -158,7 +158,8 @@ private:
 void stream_wait::describe_as(const char* kind, wait_description& into) const {
     into.kind = kind;
     into.descriptor = core_->descriptor();
-    into.detail = core_->peer_address().text();
+    const address peer = core_->peer_address();
+    into.detail = peer.family() == AF_UNSPEC ? "a Unix socket" : peer.text();
 }
 
 void receive_wait::describe(wait_description& into) const { describe_as("receive", into); }

@@ -37,6 +37,7 @@ PEERS = "tests/net/tls_peers_test.py"
 TESTED_ELSEWHERE = {
     "core/config": "only constants",
     "coro/pipeline_jobs": "tests/coro/pipeline_test.cpp",
+    "coro/spawn_site": "tests/coro/dump_test.cpp",
     "coro/pipeline_stages": "tests/coro/pipeline_test.cpp",
     "core/uring_constants": "only the kernel's constants",
     "core/uring_files": "tests/core/file_operation_test.cpp",
@@ -48,6 +49,7 @@ TESTED_ELSEWHERE = {
     "examples/echo_server": SERVERS,
     "examples/experiment": SERVERS,
     "examples/http_echo": SERVERS,
+    "examples/slow_store": "tests/examples/primes_test.py",
     "examples/https_get": PEERS,
     "examples/tls_echo": PEERS,
     "examples/crawler/crawl": CRAWLER,

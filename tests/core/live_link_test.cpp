@@ -21,9 +21,9 @@ int length(const live_link& head) {
 TEST_CASE("links join at the end and leave from anywhere") {
     live_link head;
     CHECK(length(head) == 0);
-    std::optional<live_link> first(head);
-    std::optional<live_link> second(head);
-    std::optional<live_link> third(head);
+    std::optional<live_link> first(std::in_place, head);
+    std::optional<live_link> second(std::in_place, head);
+    std::optional<live_link> third(std::in_place, head);
     CHECK(head.next() == &*first);
     CHECK(first->next() == &*second);
     second.reset();
@@ -32,6 +32,17 @@ TEST_CASE("links join at the end and leave from anywhere") {
     first.reset();
     third.reset();
     CHECK(length(head) == 0);
+}
+
+TEST_CASE("a group stands in a list and has members of its own") {
+    live_link groups;
+    std::optional<ringlet::live_group> group(std::in_place, groups);
+    const live_link member(group->members);
+    CHECK(length(groups) == 1);
+    CHECK(length(group->members) == 1);
+    group->members.clear();
+    group.reset();
+    CHECK(length(groups) == 0);
 }
 
 TEST_CASE("links that a cleared head let go of leave without it") {

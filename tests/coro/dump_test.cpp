@@ -199,7 +199,7 @@ TEST_CASE("gather, race and with_timeout are told with their children below them
         CHECK(all.lines[child].which->describe() == "task");
         CHECK(std::string(all.wait(child).kind) == "event");
     }
-    const std::string place = "coro/dump_test.cpp:" + std::to_string(line) + " in operator()";
+    const std::string place = "coro/dump_test.cpp:" + std::to_string(line);
     CHECK(contains(all.text, ("\n  - task, spawned at " + place).c_str()));
 
     const auto races = [](event& of) -> task<void> {
@@ -304,14 +304,14 @@ TEST_CASE("detached jobs are told, and a cancelled one says so") {
 
 TEST_CASE("what a text brings in is escaped in the JSON") {
     struct odd final : job {
-        explicit odd(ringlet::loop& on) : job(on, {"a\"b\\c\n", "f\x01", 7}) {}
+        explicit odd(ringlet::loop& on) : job(on, {"a\"b\\c\x01\n", 7}) {}
         std::string describe() const override { return "\"quoted\"\t"; }
         void root_finished() noexcept override {}
     };
     loop on;
     const odd one(on);
     const std::string json = dump_tasks_json(on);
-    CHECK(contains(json, "\"file\": \"a\\\"b\\\\c\\u000a\", \"line\": 7, \"function\": \"f\\u0001\""));
+    CHECK(contains(json, "\"file\": \"a\\\"b\\\\c\\u0001\\u000a\", \"line\": 7}"));
     CHECK(contains(json, "\"what\": \"\\\"quoted\\\"\\u0009\""));
     CHECK(contains(json, "\"parent\": null"));
     CHECK(contains(json, "\"waits\": null"));

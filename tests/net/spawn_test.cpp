@@ -33,6 +33,8 @@ spawn_request shell(const std::string& script) {
     return {{"/bin/sh", "-c", script}, {"PATH=/usr/bin:/bin"}, {}, false, false, {}};
 }
 
+spawn_request program(std::string name) { return {{std::move(name)}, {}, {}, false, false, {}}; }
+
 std::string refusal(const spawn_request& what, int expected_errno) {
     const int before = open_descriptors();
     std::string said;
@@ -76,27 +78,26 @@ TEST_CASE("a program runs and its end is told through the pidfd") {
 TEST_CASE("what cannot be run is refused with the errno and a sentence, and leaves nothing") {
     CHECK(refusal({{"no-such-program-at-all"}, {"PATH=/bin"}, {}, false, false, {}}, ENOENT)
               .find("no such program: no-such-program-at-all") == 0);
-    CHECK(refusal({{"/no/such"}, {}, {}, false, false, {}}, ENOENT).find("no such program: /no/such")
-          == 0);
-    CHECK(refusal({{"/etc/passwd"}, {}, {}, false, false, {}}, EACCES)
+    CHECK(refusal(program("/no/such"), ENOENT).find("no such program: /no/such") == 0);
+    CHECK(refusal(program("/etc/passwd"), EACCES)
               .find("not an executable file, or not for us: /etc/passwd") == 0);
-    CHECK(refusal({{"/"}, {}, {}, false, false, {}}, EACCES).find("not an executable file") == 0);
+    CHECK(refusal(program("/"), EACCES).find("not an executable file") == 0);
     CHECK(refusal({{"true"}, {"PATH=/bin"}, "/no/such/folder", false, false, {}}, ENOENT)
               .find("start true in /no/such/folder") == 0);
     CHECK(refusal({{"/bin/true"}, {}, {}, false, false, {{9999, 0}}}, EBADF)
               .find("descriptors for /bin/true") == 0);
     CHECK(refusal({{}, {}, {}, false, false, {}}, EINVAL).find("without a name") !=
           std::string::npos);
-    CHECK(refusal({{""}, {}, {}, false, false, {}}, EINVAL).find("without a name") !=
+    CHECK(refusal(program(""), EINVAL).find("without a name") !=
           std::string::npos);
     CHECK(refusal({{"/bin/true", std::string("a\0b", 3)}, {}, {}, false, false, {}}, EINVAL)
               .find("a NUL is in") != std::string::npos);
     CHECK(refusal({{"/bin/true"}, {"NOVALUE"}, {}, false, false, {}}, EINVAL).find("\"NOVALUE\"") !=
           std::string::npos);
     const std::string long_one(4 * 1024 * 1024, 'x');
-    CHECK(refusal({{"/bin/true", long_one}, {}, {}, false, false, {}}, E2BIG).find("start /bin/true")
-          == 0);
-    CHECK(refusal({{std::string(1000, 'n')}, {}, {}, false, false, {}}, ENAMETOOLONG).size() < 400);
+    const spawn_request too_long{{"/bin/true", long_one}, {}, {}, false, false, {}};
+    CHECK(refusal(too_long, E2BIG).find("start /bin/true") == 0);
+    CHECK(refusal(program(std::string(1000, 'n')), ENAMETOOLONG).size() < 400);
 }
 
 TEST_CASE("a script without its interpreter is told from a program that is not there") {
@@ -107,10 +108,10 @@ TEST_CASE("a script without its interpreter is told from a program that is not t
     REQUIRE(::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
     REQUIRE(::fchmod(fd, 0755) == 0);
     ::close(fd);
-    CHECK(refusal({{path}, {}, {}, false, false, {}}, ENOENT).find("the interpreter is missing of") ==
+    CHECK(refusal(program(path), ENOENT).find("the interpreter is missing of") ==
           0);
     ::truncate(path, 0);
-    CHECK(refusal({{path}, {}, {}, false, false, {}}, ENOEXEC).find("no program and no script") == 0);
+    CHECK(refusal(program(path), ENOEXEC).find("no program and no script") == 0);
     ::unlink(path);
 }
 
