@@ -45,6 +45,7 @@ public:
     void enlist() noexcept { place() = this; }
     void delist() noexcept { place() = nullptr; }
     void await_resume() const { check_cancelled(); }
+    void describe_wait(wait_description& into) const { into.kind = "turn in a pipeline"; }
 
 private:
     wait*& place() noexcept { return turns_.waits_[number_ % turns_.waits_.size()]; }
@@ -90,7 +91,7 @@ struct parallel_stage : pipe_stage {
     public:
         static constexpr bool waits = true;
 
-        step(scope& workers, parallel_stage& stage, Next& next)
+        step(pipe_jobs& workers, parallel_stage& stage, Next& next)
             : workers_(workers),
               stage_(stage),
               next_(next),
@@ -135,7 +136,7 @@ struct parallel_stage : pipe_stage {
             turns_.leave();
         }
 
-        scope& workers_;
+        pipe_jobs& workers_;
         parallel_stage& stage_;
         Next& next_;
         semaphore places_;
@@ -158,7 +159,7 @@ struct buffer_stage : pipe_stage {
     public:
         static constexpr bool waits = true;
 
-        step(scope& workers, buffer_stage& stage, Next& next)
+        step(pipe_jobs& workers, buffer_stage& stage, Next& next)
             : workers_(workers), next_(next), items_(stage.items) {}
 
         pushing push(Item&& item) {
@@ -185,7 +186,7 @@ struct buffer_stage : pipe_stage {
             co_await next_.end();
         }
 
-        scope& workers_;
+        pipe_jobs& workers_;
         Next& next_;
         channel<kept_item> items_;
         bool reading_ = false;
