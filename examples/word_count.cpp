@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "coro/dump.h"
 #include "coro/pipeline.h"
 #include "coro/run.h"
 #include "net/file.h"
@@ -171,6 +172,7 @@ int main(int count, char** arguments) {
             count_in_plain_loops(path, counter);
         } else {
             loop owner;
+            const dump_on_signal dumps(owner);
             run(owner, count_words(owner, path, counter));
         }
         counter.print(top);
