@@ -121,6 +121,7 @@ private:
     void tls_received(const completion& what) noexcept;
     std::size_t tls_decrypt(std::byte* over) noexcept;
     bool tls_encrypt() noexcept;
+    bool tls_start_send() noexcept;
     void tls_send() noexcept;
     bool tls_farewell() noexcept;
 
