@@ -292,11 +292,10 @@ void connection::finish_close() noexcept {
     }
 }
 
-void connection::start_tls(std::unique_ptr<tls_engine> engine,
-                           std::span<const std::byte> received) {
+void connection::start_tls(std::unique_ptr<tls_engine> engine, std::string received) {
     RINGLET_REQUIRE(!tls_ && !sending(), "TLS began on a connection that was not at rest");
     tls_ = std::make_unique<tls_layer>(std::move(engine));
-    tls_->received.assign(reinterpret_cast<const char*>(received.data()), received.size());
+    tls_->received = std::move(received);
     start_receiving();
     if (!deferred_.queued()) {
         loop_.post_flush(deferred_);

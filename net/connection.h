@@ -36,7 +36,7 @@ public:
 
     // Everything from now on goes through `engine`, `received` first. The handshake begins in this
     // turn and ends with on_secured, or with on_end and its cause. Requires: nothing is being sent.
-    void start_tls(std::unique_ptr<tls_engine> engine, std::span<const std::byte> received = {});
+    void start_tls(std::unique_ptr<tls_engine> engine, std::string received = {});
     // Null when it speaks no TLS.
     tls_engine* tls() const noexcept;
     // The TLS handshake is under way.
