@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 
 #include "net/connection.h"
@@ -113,7 +114,13 @@ private:
             static_cast<receive_wait*>(reader)->resume_with(std::move(bytes));
             return;
         }
-        keep(bytes);
+        try {
+            keep(bytes);
+        } catch (const std::bad_alloc&) {
+            // What has been kept can still be read; behind it the stream has a hole.
+            pause_receiving();
+            return on_end(std::make_error_code(std::errc::not_enough_memory));
+        }
         if (unread_->size() >= unread_bytes_max) {
             pause_receiving();
         }
