@@ -1,7 +1,7 @@
 // Whose fault an abort is. A test unwound by the exception that a fault became may leave behind
 // what it had promised to end: its own scope unjoined, its own operation in flight. A test's own
-// handler may throw where it may not. Those processes end with `breached_by_test`; when the library does
-// such a thing, they abort.
+// handler may throw where it may not. Those processes end with `breached_by_test`; when the library
+// does such a thing, they abort.
 #include <unistd.h>
 
 #include <cstdio>
