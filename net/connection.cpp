@@ -34,7 +34,7 @@ void put_buffer(std::string& buffer) noexcept {
     }
 }
 
-std::string take_buffer() noexcept {
+std::string take_buffer() {
     if (spare_buffers.empty()) {
         spare_buffers.reserve(spare_buffers_max);
         std::string fresh;
@@ -153,7 +153,7 @@ void connection::end(std::error_code code) noexcept {
     }
 }
 
-std::string& connection::output() noexcept {
+std::string& connection::output() {
     if (output_.capacity() < 256) {
         output_ = take_buffer();
     }

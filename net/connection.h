@@ -49,8 +49,8 @@ public:
     bool receiving() const noexcept { return wants_data_; }
 
     // Bytes appended here are sent at the end of the turn once `flush` was called in it. Requires:
-    // no send_from in progress.
-    std::string& output() noexcept;
+    // no send_from in progress. Throws std::bad_alloc.
+    std::string& output();
     void flush() noexcept;
     // Sends straight from the caller's memory, which must stay until on_sent or on_send_failed.
     // Requires: nothing else is being sent.

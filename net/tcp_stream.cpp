@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -172,7 +173,16 @@ private:
             static_cast<receive_wait*>(reader)->resume_with(std::move(bytes));
             return;
         }
-        keep(std::move(bytes));
+        try {
+            keep(std::move(bytes));
+        } catch (const std::bad_alloc&) {
+            // What has been kept can still be read; behind it the stream has a hole.
+            if (unread_ && unread_->size() == 0) {
+                unread_.reset();
+            }
+            pause_receiving();
+            return on_end(std::make_error_code(std::errc::not_enough_memory));
+        }
         if (unread_->size() >= unread_bytes_max) {
             pause_receiving();
         }

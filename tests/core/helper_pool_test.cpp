@@ -51,8 +51,8 @@ TEST_CASE("a job runs on another thread and is reported on the loop's") {
 }
 
 TEST_CASE("more jobs than threads are all done") {
-    loop on;
     std::deque<job> jobs;
+    loop on;  // dies first, and waits for the jobs
     for (int i = 0; i < 200; ++i) {
         on.helpers().submit(jobs.emplace_back(std::chrono::milliseconds(i % 3)));
     }
