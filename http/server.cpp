@@ -102,7 +102,6 @@ void server::accepted(arrival who) noexcept {
         }
     }
 }
-}
 
 void server::joined(exchange& connection) noexcept {
     connection.next_ = first_;

@@ -398,7 +398,7 @@ TEST_CASE("a fiber is a line of its own, with the place of run_fiber and what it
     CHECK(found.wait(3).kind == std::string("event"));
     auto spawned = [here](const char* what, unsigned line) {
         return "- " + std::string(what) +
-               ", spawned at coro/dump_test.cpp:" + std::to_string(here + line) + " in ";
+               ", spawned at coro/dump_test.cpp:" + std::to_string(here + line) + ",";
     };
     CHECK(contains(found.text, spawned("fiber", 2).c_str()));
     CHECK(contains(found.text, spawned("task", 1).c_str()));
@@ -415,7 +415,7 @@ TEST_CASE("the jobs of a pipeline were spawned where it was written") {
     REQUIRE(found.lines.size() == 5);  // the pipeline, its source and three items
     CHECK(found.wait(0).kind == std::string("join"));
     CHECK(contains(found.text, "turn in a pipeline"));
-    const std::string place = "spawned at coro/dump_test.cpp:" + std::to_string(here + 1) + " in ";
+    const std::string place = "spawned at coro/dump_test.cpp:" + std::to_string(here + 1) + ",";
     std::size_t times = 0;
     for (std::size_t at = 0; (at = found.text.find(place, at)) != std::string::npos; ++at) {
         ++times;
