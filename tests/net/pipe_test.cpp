@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <thread>
@@ -261,26 +262,19 @@ TEST_CASE("opening a FIFO for writing waits for a reader, and can be given up") 
         const std::error_code code = co_await failure_of(with_timeout_task(
             std::chrono::milliseconds(30), open_fifo_writer(owner, path)));
         CHECK(code == errc::timed_out);
-        std::thread reader([&path] {
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        std::atomic<bool> opening{false};
+        std::thread reader([&path, &opening] {
+            opening = true;
             const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
             char byte = 0;
             CHECK(::read(fd, &byte, 1) == 1);
             ::close(fd);
         });
-        // Real time has to pass for the thread.
-        while (true) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(1));
-            const std::error_code none = co_await failure_of(with_timeout_task(
-                std::chrono::milliseconds(20),
-                [](loop& on, std::string where) -> task<void> {
-                    pipe_writer writer = co_await open_fifo_writer(on, where);
-                    co_await writer.write("x");
-                }(owner, path)));
-            if (!none) {
-                break;
-            }
+        while (!opening) {
+            std::this_thread::yield();
         }
+        pipe_writer writer = co_await open_fifo_writer(owner, path);
+        co_await writer.write("x");
         reader.join();
     }, 4);
 }
