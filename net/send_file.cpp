@@ -153,7 +153,7 @@ task<std::uint64_t> send_file(stream& to, file& from, std::uint64_t offset, std:
     transfer moved{to, from, offset, count, sent != nullptr ? sent : &counted};
     *moved.sent = 0;
     bool done = false;
-    if (to.owner().driver().has_real_sockets()) {
+    if (to.owner().driver().has_real_sockets() && !to.encrypted()) {
         const detail::stream_use sending(to, true);
         const owned_descriptor::use reading(from.held());
         if (to.owner().driver().handles(opcode::splice)) {

@@ -1,6 +1,6 @@
 // A part of a file into a stream, without a copy through this program: by splice through a pipe on
 // the ring, by sendfile on a helper thread elsewhere, each time only as much as the socket surely
-// takes, so that a slow peer holds up no thread. Where neither works (the fake driver, a file
+// takes, so that a slow peer holds up no thread. Where neither works (TLS, the fake driver, a file
 // system that cannot) it is read and sent.
 //
 // Nothing else may be sent on the stream meanwhile; receiving goes on. Cancelled or failed, a part

@@ -351,6 +351,8 @@ socket_options stream::options() const noexcept {
 address tcp_stream::local_address() const noexcept { return core_->local_address(); }
 address tcp_stream::peer_address() const noexcept { return core_->peer_address(); }
 
+bool stream::encrypted() const noexcept { return core_->tls() != nullptr; }
+
 void stream::require_not_receiving() const noexcept {
     RINGLET_REQUIRE(!core_->receiving(),
                     "descriptors were asked for on a stream that receives without them");

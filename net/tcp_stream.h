@@ -175,6 +175,8 @@ public:
     loop& owner() const noexcept;
     int descriptor() const noexcept;
     socket_options options() const noexcept;
+    // Whether TLS stands between these bytes and the socket's.
+    bool encrypted() const noexcept;
 
 protected:
     friend class detail::stream_use;

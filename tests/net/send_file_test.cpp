@@ -2,8 +2,10 @@
 
 #include <sys/stat.h>
 
+#include "net/tls_stream.h"
 #include "net/unix_socket.h"
 #include "tests/net/stories.h"
+#include "tests/support/certificates.h"
 #include "tests/support/folder.h"
 
 using namespace ringlet;
@@ -28,6 +30,10 @@ task<void> send_and_end(stream& to, file& from, std::uint64_t offset, std::uint6
                         std::uint64_t& sent) {
     sent = co_await send_file(to, from, offset, count);
     to.shutdown_send();
+}
+
+task<void> accept_into(tls_stream& into, tcp_stream over, tls_context context) {
+    into = co_await accept_tls(std::move(over), std::move(context));
 }
 
 }  // namespace
@@ -143,4 +149,30 @@ TEST_CASE("unix streams take files too, and files of /proc are read and sent") {
         co_await telling.join();
         CHECK(told.find("Pid:") != std::string::npos);
     });
+}
+
+TEST_CASE("over TLS a file goes through the encryption like everything else") {
+    static const tls_identity who = shared_certificates().make("server");
+    tell([](loop& owner) -> task<void> {
+        const folder here;
+        const std::string text(500'000, 't');
+        file from = co_await file_with(owner, here.path("text"), text);
+        stream_pair both = co_await connected_pair(owner);
+        CHECK(!both.client.encrypted());
+        tls_stream server;
+        scope other(owner);
+        other.spawn(accept_into(server, std::move(both.server), showing(who)));
+        tls_stream client = co_await start_tls(std::move(both.client),
+                                               trusting(shared_certificates()), "localhost");
+        co_await other.join();
+        CHECK(client.encrypted());
+        std::string got;
+        std::uint64_t sent = 0;
+        scope going(owner);
+        going.spawn(receive_to(server, got));
+        going.spawn(send_and_end(client, from, 0, text.size(), sent));
+        co_await going.join();
+        CHECK(got == text);
+        CHECK(sent == text.size());
+    }, 3);
 }
