@@ -84,7 +84,8 @@ public:
     // For operations of one's own on it (net/descriptor.h).
     owned_descriptor& held() noexcept { return held_; }
 
-    // Fills `into` from that place on; fewer bytes only at the end of the file.
+    // Fills `into` from that place on; fewer bytes only at the end of the file. Large memory should
+    // begin at a multiple of 64 (docs/files.md).
     task<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into);
     // All of `bytes`, which must stay in place until this ends. Cancelled or failed, a part may
     // have been written.
