@@ -151,9 +151,16 @@ void uring_driver::submit_operation(operation& op) noexcept {
                                   static_cast<socklen_t>(length));
             break;
         case opcode::receive:
-            io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+            // A multishot takes dozens of buffers before anyone can stop it. Of small ones that is
+            // little; of large ones it would be megabytes, so those are asked for one by one.
+            if ((access::bits(op) & bit_large) != 0) {
+                io_uring_prep_recv(sqe, fd, nullptr, 0, 0);
+                sqe->buf_group = 1;
+            } else {
+                io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+                sqe->buf_group = 0;
+            }
             sqe->flags |= IOSQE_BUFFER_SELECT;
-            sqe->buf_group = (access::bits(op) & bit_large) != 0 ? 1 : 0;
             break;
         case opcode::receive_into: io_uring_prep_recv(sqe, fd, memory, length, 0); break;
         case opcode::send:
@@ -302,7 +309,8 @@ void uring_driver::wait(nanoseconds timeout) noexcept {
 }
 
 bool uring_driver::has_work() noexcept {
-    return unsubmitted() != 0 || !local_.empty() || stash_read_ != stash_.size() ||
+    return unsubmitted() != 0 || !local_.empty() || !starved_.empty() ||
+           stash_read_ != stash_.size() ||
            io_uring_smp_load_acquire(ring_.cq.ktail) != *ring_.cq.khead ||
            (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
@@ -442,7 +450,7 @@ bool uring_driver::translate_multishot(operation& op, const io_uring_cqe& entry,
     const bool switched = (bits & bit_switching) != 0 && entry.res == -ECANCELED;
     if (!asked_to_end && is_receive && (entry.res == -ENOBUFS || switched)) {
         if (switched) {
-            bits = static_cast<std::uint8_t>((bits & ~bit_switching) ^ bit_large);
+            bits = static_cast<std::uint8_t>((bits & ~bit_switching) | bit_large);
             driver_access::result(op) = 0;
         } else {
             ++buffers_dry_;
@@ -455,7 +463,7 @@ bool uring_driver::translate_multishot(operation& op, const io_uring_cqe& entry,
     if (!good) {
         return finish(op, is_receive && entry.res == -ENOBUFS ? -ECANCELED : entry.res, what);
     }
-    // The kernel ended a multishot that still works; what it brought goes up all the same.
+    // It was a receive into one large buffer, or the kernel ended a multishot that still works.
     if (!asked_to_end) {
         bits &= static_cast<std::uint8_t>(~bit_switching);
         submit_operation(op);
@@ -471,22 +479,24 @@ bool uring_driver::translate_multishot(operation& op, const io_uring_cqe& entry,
 }
 
 // Moves a receive to the buffer size that fits: full buffers call for larger ones (two points up,
-// one down), a long row of small receives for the small and hot ones. The move ends the multishot
-// by a cancel nobody waits for; its completion re-arms it with the other buffers.
+// one down), a long row of small receives for the small and hot ones. The move up ends the
+// multishot by a cancel nobody waits for, whose completion re-arms it with large buffers.
 void uring_driver::follow_traffic(operation& op, int bytes) noexcept {
     constexpr int enlarge_at = 4;
     constexpr int shrink_at = 64;
     std::uint8_t& bits = driver_access::bits(op);
     std::int32_t& score = driver_access::result(op);
     const auto size = static_cast<std::size_t>(bytes);
-    bool move = false;
-    if ((bits & bit_large) == 0) {
-        score = size == small_buffer_bytes ? score + 2 : score > 0 ? score - 1 : 0;
-        move = score >= enlarge_at && large_buffers_ready();
-    } else {
+    if ((bits & bit_large) != 0) {
         score = size <= small_buffer_bytes / 2 ? score + 1 : 0;
-        move = score >= shrink_at;
+        if (score >= shrink_at) {
+            bits &= static_cast<std::uint8_t>(~bit_large);
+            score = 0;
+        }
+        return;
     }
+    score = size == small_buffer_bytes ? score + 2 : score > 0 ? score - 1 : 0;
+    const bool move = score >= enlarge_at && large_buffers_ready();
     if (!move || (bits & bit_switching) != 0 || driver_access::cancelling(op)) {
         return;
     }

@@ -39,6 +39,9 @@ public:
         }
         if (job_ != nullptr) {
             job_->set_waiting(this);
+            if (job_->is_cancelled()) {  // by what `enlist` called
+                cancel_wait();
+            }
         }
         return true;
     }

@@ -118,6 +118,7 @@ public:
     // Starts it as the root of `owner`, whose root_finished is called at its end, which may be
     // before this returns. Then `take_result` and destruction are the owner's.
     void start_as_root(job& owner) noexcept {
+        RINGLET_REQUIRE(frame_, "an empty task was started");
         frame_.promise().owner = &owner;
         frame_.resume();
     }

@@ -106,6 +106,11 @@ task<void> incoming::state::send_piece(std::string_view text) {
     try {
         co_await connection->stream.send(text);
     } catch (const error& failure) {
+        // A peer that has closed may have answered before; what fails on this side has no answer.
+        if (failure.code() != std::errc::broken_pipe &&
+            failure.code() != std::errc::connection_reset) {
+            throw;
+        }
         send_failure_ = failure.code();
     }
 }

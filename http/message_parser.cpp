@@ -11,6 +11,7 @@ namespace ringlet::http::detail {
 namespace {
 
 constexpr std::size_t first_fields = 16;
+constexpr std::uint16_t connection_flags = F_CONNECTION_KEEP_ALIVE | F_CONNECTION_CLOSE;
 constexpr std::string_view head_end = "\r\n\r\n";
 constexpr std::string_view version_and_blank = " HTTP/1.1";
 
@@ -80,6 +81,7 @@ struct message_parser::callbacks {
     static int head_complete(llhttp_t* engine) noexcept {
         message_parser& parser = self(engine);
         parser.phase_ = phase::body;
+        parser.connection_flags_ = engine->flags & connection_flags;
         if (!parser.head_complete())
             engine->flags |= F_SKIPBODY;
         // A protocol asked for by Upgrade is not spoken before we agree: parsing goes on as HTTP.
@@ -90,6 +92,10 @@ struct message_parser::callbacks {
     }
     static int message_complete(llhttp_t* engine) noexcept {
         message_parser& parser = self(engine);
+        // llhttp obeys a Connection field among the trailers, where it means nothing (RFC 9110
+        // 6.5.1), and would refuse the next message.
+        engine->flags = static_cast<std::uint16_t>((engine->flags & ~connection_flags) |
+                                                   parser.connection_flags_);
         for (header_view& trailer : parser.trailers_)
             trailer.value = trimmed_end(trailer.value);
         parser.message_complete();

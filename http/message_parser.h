@@ -113,6 +113,7 @@ private:
     std::uint32_t extension_bytes_ = 0;
     std::uint32_t quiet_bytes_ = 0;  // body bytes consumed in a row without any event
     std::uint64_t body_bytes_ = 0;
+    std::uint16_t connection_flags_ = 0;  // what the head said of persistence, for llhttp
     kind kind_;
     bool carrying_ = false;
     bool heard_ = false;          // an event came out of the bytes parsed last

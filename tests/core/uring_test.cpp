@@ -2,6 +2,7 @@
 #include "core/uring.h"
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -121,6 +122,56 @@ TEST_CASE("uring: a receive moves to large buffers under bulk, and back when byt
     on.cancel(receive);
     CHECK(test::run_until(on, [&] { return receive.ended; }));
     CHECK(on.stats().buffers_lent == 0);
+}
+
+TEST_CASE("uring: a receive into large buffers that is cancelled brings little more") {
+    if (!on_uring()) {
+        return;
+    }
+    loop on;
+    const int door = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in where{};
+    where.sin_family = AF_INET;
+    where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof where;
+    auto* const name = reinterpret_cast<sockaddr*>(&where);
+    REQUIRE(::bind(door, name, length) == 0);
+    REQUIRE(::listen(door, 1) == 0);
+    REQUIRE(::getsockname(door, name, &length) == 0);
+    const int sender = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(::connect(sender, name, length) == 0);
+    const int receiver = ::accept(door, nullptr, nullptr);
+    REQUIRE(receiver >= 0);
+
+    counting_receive receive(on);
+    receive.prepare_receive(receiver);
+    on.start(receive);
+    const std::string block(128 * 1024, 'b');
+    std::size_t sent = 0;
+    const auto fill = [&] {
+        ssize_t wrote = 0;
+        while ((wrote = ::send(sender, block.data(), block.size(), MSG_DONTWAIT)) > 0) {
+            sent += static_cast<std::size_t>(wrote);
+        }
+    };
+    for (int round = 0; round < 64 && (receive.sizes.empty() || receive.sizes.back() == 0);
+         ++round) {
+        fill();
+        on.run_once(false);
+    }
+    REQUIRE(receive.sizes.back() == 1);
+    REQUIRE(test::run_until(on, [&] { return receive.bytes == sent; }));
+    const std::size_t before = receive.bytes;
+    on.run_once(false);
+    fill();
+    REQUIRE(sent - before > 1024 * 1024);
+    on.run_once(false);
+    on.cancel(receive);
+    CHECK(test::run_until(on, [&] { return receive.ended; }));
+    CHECK(receive.bytes - before <= 3 * block.size());
+    for (const int fd : {door, sender, receiver}) {
+        ::close(fd);
+    }
 }
 
 TEST_CASE("uring: a receive that is moving to other buffers can be cancelled") {

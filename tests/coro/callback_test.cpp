@@ -1,9 +1,11 @@
 #include "coro/callback.h"
 
 #include <functional>
+#include <optional>
 #include <system_error>
 
 #include "coro/event.h"
+#include "coro/scope.h"
 #include "coro/timeout.h"
 #include "tests/coro/stories.h"
 
@@ -78,6 +80,39 @@ TEST_CASE("to_callback takes tasks of void and callbacks that move only") {
                 });
     finish_detached(on);
     CHECK(told);
+}
+
+TEST_CASE("a job that is cancelled by what its wait begins with is told") {
+    no_leaks check;
+    loop on;
+    bool asked = false;
+    const auto story = [](loop& owner, bool& told) -> task<void> {
+        std::optional<done_callback<int>> done;
+        scope all(owner);
+        auto start = [&](done_callback<int> given) {
+            done = given;
+            all.cancel();
+        };
+        auto cancel = [&]() noexcept {
+            told = true;
+            done->fail(system_code(ECANCELED));
+        };
+        auto wait = [](auto& first, auto& second) -> task<void> {
+            co_await from_callback<int>(std::ref(first), std::ref(second));
+        };
+        all.spawn(wait(start, cancel));
+        co_await all.join();
+    };
+    run(on, story(on, asked));
+    CHECK(asked);
+}
+
+TEST_CASE("starting an empty task ends the program with a sentence") {
+    CHECK(contains(last_words([] {
+                       loop on;
+                       (void)to_future(on, task<int>());
+                   }),
+                   "an empty task was started"));
 }
 
 TEST_CASE("to_future gives the result of a task to coroutines and to callbacks") {

@@ -43,6 +43,18 @@ TEST_CASE("chunks are joined and trailers are given at the end") {
           "END [T=v] [Empty=] [U=w]\n");
 }
 
+TEST_CASE("a Connection field among the trailers says nothing") {
+    const std::string chunked =
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n";
+    const std::string next = "GET /next HTTP/1.1\r\nHost: x\r\n\r\n";
+    const outcome kept =
+        run_request(chunked + "\r\n0\r\nConnection: close\r\n\r\n" + next, {});
+    CHECK(kept.log.find("GET /next") != std::string::npos);
+    const outcome closed = run_request(
+        chunked + "Connection: close\r\n\r\n0\r\nConnection: keep-alive\r\n\r\n" + next, {});
+    CHECK(closed.log.find("GET /next") == std::string::npos);
+}
+
 TEST_CASE("an absolute target overrides the Host header") {
     const auto first_line = [](std::string_view target) {
         const outcome result =
