@@ -34,7 +34,7 @@ class helper_pool {
 public:
     static constexpr unsigned threads_max = 4;
 
-    explicit helper_pool(loop& owner) noexcept : loop_(owner) {}
+    explicit helper_pool(loop& owner) : loop_(owner) {}
     // Waits for the jobs that run; jobs not begun still run, so that every `done` is posted.
     ~helper_pool();
 

@@ -40,6 +40,14 @@ const std::error_category& category() noexcept {
     return instance;
 }
 
+std::exception_ptr failure_with(std::error_code code) noexcept {
+    try {
+        return std::make_exception_ptr(error(code));
+    } catch (...) {
+        return std::current_exception();
+    }
+}
+
 void throw_code(std::error_code code, const char* context) {
     if (is_cancelled(code)) {
         throw cancelled();

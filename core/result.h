@@ -5,6 +5,7 @@
 // an end of stream, a refused limit) is an `errc` in ringlet::category().
 #pragma once
 
+#include <exception>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -43,6 +44,9 @@ public:
     explicit error(std::error_code code) : std::system_error(code) {}
     error(std::error_code code, const std::string& context) : std::system_error(code, context) {}
 };
+
+// The same as an exception to be told later; std::bad_alloc when there is no memory for it.
+std::exception_ptr failure_with(std::error_code code) noexcept;
 
 // Thrown out of a wait whose job was cancelled. Not an `error`, and not a std::system_error.
 class cancelled : public std::exception {

@@ -130,8 +130,7 @@ public:
     }
     // ECANCELED is thrown as `cancelled`.
     void fail(std::error_code code) const noexcept {
-        fail(is_cancelled(code) ? std::make_exception_ptr(cancelled())
-                                : std::make_exception_ptr(error(code)));
+        fail(is_cancelled(code) ? std::make_exception_ptr(cancelled()) : failure_with(code));
     }
 
 private:

@@ -31,7 +31,7 @@ public:
     class send_wait;
     class receive_wait;
 
-    explicit channel(std::size_t capacity) noexcept : capacity_(capacity) {}
+    explicit channel(std::size_t capacity) : capacity_(capacity) {}
 
     // co_await it.
     send_wait send(T value) noexcept { return send_wait(*this, std::move(value)); }
@@ -54,8 +54,9 @@ public:
         values_.push_back(std::move(value));
         return true;
     }
-    // Empty when nothing is there.
-    std::optional<T> try_receive() noexcept;
+    // Empty when nothing is there. Throws std::bad_alloc, and then takes nothing, when a waiting
+    // value finds no room.
+    std::optional<T> try_receive();
 
     // No more values. Those that are in the channel can still be received; waiting sends fail.
     void close() noexcept;
@@ -104,7 +105,7 @@ class [[nodiscard]] channel<T>::receive_wait final : public suspension<receive_w
 public:
     explicit receive_wait(channel& source) noexcept : source_(source) {}
 
-    bool await_ready() noexcept {
+    bool await_ready() {
         value_ = source_.try_receive();
         return value_ || source_.closed_;
     }
@@ -123,19 +124,20 @@ private:
 };
 
 template <class T>
-std::optional<T> channel<T>::try_receive() noexcept {
+std::optional<T> channel<T>::try_receive() {
     std::optional<T> value;
-    send_wait* const oldest = senders_.pop();
+    send_wait* const oldest = senders_.front();
     if (!values_.empty()) {
-        value.emplace(std::move(values_.front()));
-        values_.pop_front();
         if (oldest != nullptr) {
             values_.push_back(std::move(oldest->value_));
         }
+        value.emplace(std::move(values_.front()));
+        values_.pop_front();
     } else if (oldest != nullptr) {
         value.emplace(std::move(oldest->value_));
     }
     if (oldest != nullptr) {
+        senders_.remove(*oldest);
         oldest->sent_ = true;
         oldest->wake_up();
     }

@@ -29,6 +29,7 @@
 #include "coro/child.h"
 #include "coro/fiber_stack.h"
 #include "coro/outcome.h"
+#include "coro/spawn_site.h"
 #include "coro/task.h"
 
 namespace ringlet {
@@ -139,6 +140,16 @@ private:
     std::optional<fiber> fiber_;
 };
 
+// Waits that spawn jobs take the place where they are awaited.
+template <class Awaiter>
+bool is_ready(Awaiter& awaiter, const spawn_site& at) {
+    if constexpr (requires { awaiter.await_ready(at); }) {
+        return awaiter.await_ready(at);
+    } else {
+        return awaiter.await_ready();
+    }
+}
+
 template <class Awaiter>
 class fiber_wait_for final : public fiber_wait {
 public:
@@ -204,13 +215,13 @@ inline bool in_fiber() noexcept { return detail::fiber::running() != nullptr; }
 // What `co_await awaitable` gives or throws. Other fibers and coroutines run meanwhile. Tasks are
 // given as rvalues.
 template <class Awaitable>
-decltype(auto) await(Awaitable&& awaitable) {
+decltype(auto) await(Awaitable&& awaitable, spawn_site at = spawn_site::here()) {
     detail::fiber* const self = detail::fiber::running();
     RINGLET_REQUIRE(
         self != nullptr,
         "await was called outside any fiber: call it in a function that run_fiber runs");
     auto&& awaiter = detail::awaiter_of(std::forward<Awaitable>(awaitable));
-    if (!awaiter.await_ready()) {
+    if (!detail::is_ready(awaiter, at)) {
         detail::fiber_wait_for<std::remove_reference_t<decltype(awaiter)>> wait(awaiter);
         self->wait(wait);
     }

@@ -27,14 +27,14 @@ constexpr int class_count = power_of(fiber_stacks::stack_bytes_max) - class_firs
 // At the top of a kept stack.
 struct kept_stack {
     kept_stack* next;
+    std::size_t depth;  // of the list from here
 };
 
 // Has no destructor, as the pool of frames: fibers may end while a thread does.
 struct stack_pool {
     kept_stack* free[class_count];  // by size
-    std::size_t count;
-    bool watched;  // somebody empties it when the thread ends
-    bool ended;    // the thread ends: nothing is kept any more
+    bool watched;                   // somebody empties it when the thread ends
+    bool ended;                     // the thread ends: nothing is kept any more
 };
 
 constinit thread_local stack_pool pool = {};
@@ -59,7 +59,6 @@ struct pool_end {
                 unmap({reinterpret_cast<std::byte*>(top + 1) - bytes, bytes});
             }
         }
-        pool.count = 0;
     }
 };
 
@@ -77,8 +76,9 @@ fiber_stack map(std::size_t bytes) {
         ::munmap(memory, all);
         errno = number;
     }
-    throw error(system_code(errno), "a fiber's stack of " + std::to_string(bytes) +
-                                        " bytes cannot be had (see vm.max_map_count)");
+    const std::error_code cause = system_code(errno);
+    throw error(cause, "a fiber's stack of " + std::to_string(bytes) +
+                           " bytes cannot be had (see vm.max_map_count)");
 }
 
 }  // namespace
@@ -96,7 +96,6 @@ fiber_stack fiber_stacks::take(std::size_t bytes) {
         return map(size);
     }
     pool.free[index] = top->next;
-    --pool.count;
     return {reinterpret_cast<std::byte*>(top + 1) - size, size};
 }
 
@@ -110,19 +109,22 @@ void fiber_stacks::give_back(const fiber_stack& stack) noexcept {
         thread_local pool_end end;
         static_cast<void>(&end);
     }
-    if (pool.ended || pool.count >= kept_max) {
+    const std::size_t others = kept(stack.bytes);
+    if (pool.ended || others >= kept_max) {
         unmap(stack);
         return;
     }
-    if (pool.count >= warm_max && stack.bytes > cold_bytes) {
+    if (others >= warm_max && stack.bytes > cold_bytes) {
         // Not MADV_FREE: that leaves the memory on this process's account until others need it.
         ::madvise(stack.lowest, stack.bytes - cold_bytes, MADV_DONTNEED);
     }
     kept_stack*& head = pool.free[class_of(stack.bytes)];
-    head = new (stack.top() - sizeof(kept_stack)) kept_stack{head};
-    ++pool.count;
+    head = new (stack.top() - sizeof(kept_stack)) kept_stack{head, others + 1};
 }
 
-std::size_t fiber_stacks::kept() noexcept { return pool.count; }
+std::size_t fiber_stacks::kept(std::size_t bytes) noexcept {
+    const kept_stack* const top = pool.free[class_of(bytes)];
+    return top == nullptr ? 0 : top->depth;
+}
 
 }  // namespace ringlet::detail

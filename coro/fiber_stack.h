@@ -23,6 +23,7 @@ struct fiber_stacks {
     static constexpr std::size_t guard_bytes = 64 * 1024;
     static constexpr std::size_t stack_bytes_min = 16 * 1024;
     static constexpr std::size_t stack_bytes_max = 1024 * 1024 * 1024;
+    // Of each size and in each thread:
     static constexpr std::size_t warm_max = 16;           // kept with their memory
     static constexpr std::size_t kept_max = 256;          // kept at all
     static constexpr std::size_t cold_bytes = 16 * 1024;  // of memory left to the other ones
@@ -31,8 +32,8 @@ struct fiber_stacks {
     // when the kernel has no more.
     static fiber_stack take(std::size_t bytes);
     static void give_back(const fiber_stack& stack) noexcept;
-    // Kept in this thread now.
-    static std::size_t kept() noexcept;
+    // Kept in this thread now, of that size.
+    static std::size_t kept(std::size_t bytes) noexcept;
 };
 
 }  // namespace ringlet::detail

@@ -133,7 +133,7 @@ private:
     }
     void drop() noexcept {
         if (state_ && !state_->settled && state_->references > 1) {
-            set_exception(std::make_exception_ptr(error(errc::broken_promise)));
+            set_exception(failure_with(errc::broken_promise));
         }
         state_ = detail::future_link<T>();
     }

@@ -19,7 +19,7 @@
 
 #include "coro/pipeline_jobs.h"
 #include "coro/pipeline_stages.h"
-#include "coro/scope.h"
+#include "coro/spawn_site.h"
 #include "coro/task.h"
 
 namespace ringlet {
@@ -32,7 +32,7 @@ struct pipe_chain {
     using output = typename Stage::template output<Item>;
     using rest = pipe_chain<output, Rest...>;
 
-    pipe_chain(scope& workers, Stage& stage, Rest&... others)
+    pipe_chain(pipe_jobs& workers, Stage& stage, Rest&... others)
         : next(workers, others...), step(workers, stage, next.step) {}
     auto& sink() noexcept { return next.sink(); }
 
@@ -45,7 +45,7 @@ template <class Item, class Sink>
 struct pipe_chain<Item, Sink> {
     using first_step = typename Sink::template step<Item>;
 
-    pipe_chain(scope&, Sink& made) : step(made) {}
+    pipe_chain(pipe_jobs&, Sink& made) : step(made) {}
     auto& sink() noexcept { return step; }
 
     first_step step;
@@ -62,8 +62,9 @@ task<void> pipe_pump(Source& source, Step& first) {
 
 // `Source` is a reference for a source that is not ours.
 template <class Source, class... Stages>
-task<pipe_result<pipe_item<Source>, Stages...>> pipe_run(Source source, Stages... stages) {
-    scope workers(*loop::current());
+task<pipe_result<pipe_item<Source>, Stages...>> pipe_run(spawn_site at, Source source,
+                                                         Stages... stages) {
+    pipe_jobs workers(*loop::current(), at);
     pipe_chain<pipe_item<Source>, Stages...> chain(workers, stages...);
     workers.spawn(pipe_pump(source, chain.step));
     co_await workers.join();
@@ -76,8 +77,8 @@ task<pipe_result<pipe_item<Source>, Stages...>> pipe_run(Source source, Stages..
 template <class Source, class... Stages>
 class [[nodiscard]] pipeline {
 public:
-    explicit pipeline(Source source, Stages... stages)
-        : source_(std::forward<Source>(source)), stages_(std::move(stages)...) {}
+    explicit pipeline(const spawn_site& at, Source source, Stages... stages)
+        : at_(at), source_(std::forward<Source>(source)), stages_(std::move(stages)...) {}
 
     template <detail::pipe_part Stage>
     friend auto operator|(pipeline made, Stage stage) {
@@ -85,16 +86,19 @@ public:
             [&](Stages&... stages) {
                 if constexpr (Stage::is_sink) {
                     return detail::pipe_run<Source, Stages..., Stage>(
-                        std::forward<Source>(made.source_), std::move(stages)..., std::move(stage));
+                        made.at_, std::forward<Source>(made.source_), std::move(stages)...,
+                        std::move(stage));
                 } else {
                     return pipeline<Source, Stages..., Stage>(
-                        std::forward<Source>(made.source_), std::move(stages)..., std::move(stage));
+                        made.at_, std::forward<Source>(made.source_), std::move(stages)...,
+                        std::move(stage));
                 }
             },
             made.stages_);
     }
 
 private:
+    spawn_site at_;
     Source source_;
     std::tuple<Stages...> stages_;
 };
@@ -102,8 +106,8 @@ private:
 // A range or generator, an async_generator, or a channel, which is read until it is closed. An
 // lvalue is used where it is and must live until the end; an rvalue is kept.
 template <class Source>
-pipeline<Source> from(Source&& source) {
-    return pipeline<Source>(std::forward<Source>(source));
+pipeline<Source> from(Source&& source, spawn_site at = spawn_site::here()) {
+    return pipeline<Source>(at, std::forward<Source>(source));
 }
 
 // Passes on fn(item).

@@ -91,7 +91,7 @@ struct parallel_stage : pipe_stage {
     public:
         static constexpr bool waits = true;
 
-        step(scope& workers, parallel_stage& stage, Next& next)
+        step(pipe_jobs& workers, parallel_stage& stage, Next& next)
             : workers_(workers),
               stage_(stage),
               next_(next),
@@ -136,7 +136,7 @@ struct parallel_stage : pipe_stage {
             turns_.leave();
         }
 
-        scope& workers_;
+        pipe_jobs& workers_;
         parallel_stage& stage_;
         Next& next_;
         semaphore places_;
@@ -159,7 +159,7 @@ struct buffer_stage : pipe_stage {
     public:
         static constexpr bool waits = true;
 
-        step(scope& workers, buffer_stage& stage, Next& next)
+        step(pipe_jobs& workers, buffer_stage& stage, Next& next)
             : workers_(workers), next_(next), items_(stage.items) {}
 
         pushing push(Item&& item) {
@@ -186,7 +186,7 @@ struct buffer_stage : pipe_stage {
             co_await next_.end();
         }
 
-        scope& workers_;
+        pipe_jobs& workers_;
         Next& next_;
         channel<kept_item> items_;
         bool reading_ = false;

@@ -15,6 +15,7 @@
 #include "coro/awaitable.h"
 #include "coro/channel.h"
 #include "coro/scope.h"
+#include "coro/spawn_site.h"
 #include "coro/task.h"
 
 namespace ringlet::detail {
@@ -87,6 +88,20 @@ task<void> pipe_all(Source& source, Step& step) {
     }
 }
 
+// The jobs of a pipeline, all spawned where it was written.
+class pipe_jobs {
+public:
+    pipe_jobs(ringlet::loop& owner, const spawn_site& at) noexcept : jobs_(owner), at_(at) {}
+
+    void spawn(task<void> root) { jobs_.spawn(std::move(root), at_); }
+    bool is_cancelled() const noexcept { return jobs_.is_cancelled(); }
+    scope::join_wait join() noexcept { return jobs_.join(); }
+
+private:
+    scope jobs_;
+    spawn_site at_;
+};
+
 struct pipe_stage {
     static constexpr bool is_sink = false;
 };
@@ -110,7 +125,7 @@ struct map_stage : pipe_stage {
     public:
         static constexpr bool waits = fn_waits || Next::waits;
 
-        step(scope&, map_stage& stage, Next& next) noexcept : fn_(stage.fn), next_(next) {}
+        step(pipe_jobs&, map_stage& stage, Next& next) noexcept : fn_(stage.fn), next_(next) {}
 
         pushed<waits> push(Item&& item) {
             if constexpr (fn_waits) {
@@ -146,7 +161,7 @@ struct filter_stage : pipe_stage {
     public:
         static constexpr bool waits = fn_waits || Next::waits;
 
-        step(scope&, filter_stage& stage, Next& next) noexcept : fn_(stage.fn), next_(next) {}
+        step(pipe_jobs&, filter_stage& stage, Next& next) noexcept : fn_(stage.fn), next_(next) {}
 
         pushed<waits> push(Item&& item) {
             if constexpr (fn_waits) {
@@ -185,7 +200,7 @@ struct expand_stage : pipe_stage {
     public:
         static constexpr bool waits = !std::ranges::range<made<Item>> || Next::waits;
 
-        step(scope&, expand_stage& stage, Next& next) noexcept : fn_(stage.fn), next_(next) {}
+        step(pipe_jobs&, expand_stage& stage, Next& next) noexcept : fn_(stage.fn), next_(next) {}
 
         pushed<waits> push(Item&& item) {
             if constexpr (waits) {

@@ -41,13 +41,13 @@ public:
         (link.next != nullptr ? link.next->previous : tail_) = link.previous;
     }
 
-    // The one that waits longest, or null.
+    // The one that waits longest, or null. `pop` takes it out.
+    Wait* front() const noexcept { return static_cast<Wait*>(head_); }
     Wait* pop() noexcept {
-        if (head_ == nullptr) {
-            return nullptr;
+        Wait* const oldest = front();
+        if (oldest != nullptr) {
+            remove(*oldest);
         }
-        auto* const oldest = static_cast<Wait*>(head_);
-        remove(*oldest);
         return oldest;
     }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "coro/callback.h"
+#include "coro/dump.h"
 #include "coro/fiber.h"
 #include "coro/run.h"
 #include "coro/suspension.h"
@@ -166,6 +167,7 @@ int main(int count, char** arguments) {
     CLI11_PARSE(app, count, arguments);
     try {
         loop owner;
+        const dump_on_signal dumps(owner);
         bool good = true;
         for (const char* const way : {"coroutine", "callback", "future", "fiber"}) {
             if (only.empty() || only == way) {

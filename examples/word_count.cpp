@@ -1,27 +1,25 @@
 // word_count FILE [--plain] [--top N]: the most frequent words of a file and the total of words,
 // through a pipeline of generators, with the file read asynchronously; memory stays flat however
 // large the file is. A word is what stands between white space (ASCII). `--plain` does the same in
-// plain loops over read(2), to compare with.
+// plain loops over fread, to compare with.
 #include <CLI/CLI.hpp>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "core/helper_pool.h"
-#include "coro/callback.h"
+#include "coro/dump.h"
 #include "coro/pipeline.h"
 #include "coro/run.h"
+#include "net/file.h"
 
 namespace {
 
@@ -100,71 +98,11 @@ private:
     std::uint64_t total_ = 0;
 };
 
-// An open file whose blocking calls are made by a helper thread.
-class input_file {
-public:
-    explicit input_file(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-        if (fd_ < 0) {
-            throw error(system_code(errno), path);
-        }
-    }
-    input_file(const input_file&) = delete;
-    input_file& operator=(const input_file&) = delete;
-    ~input_file() { ::close(fd_); }
-
-    // 0 at the end of the file.
-    std::size_t read(std::span<char> into) const {
-        const ssize_t got = ::read(fd_, into.data(), into.size());
-        if (got < 0) {
-            throw error(system_code(errno), "read");
-        }
-        return static_cast<std::size_t>(got);
-    }
-
-private:
-    int fd_;
-};
-
-struct reading : helper_job {
-    reading(const input_file& from, std::span<char> to, done_callback<std::size_t> when)
-        : helper_job(&reading::run, &reading::finish), source(from), into(to), done(when) {}
-    static void run(helper_job& job) noexcept {
-        auto& self = static_cast<reading&>(job);
-        try {
-            self.bytes = self.source.read(self.into);
-        } catch (...) {
-            self.failure = std::current_exception();
-        }
-    }
-    static void finish(work& job) noexcept {
-        auto& self = static_cast<reading&>(job);
-        if (self.failure) {
-            self.done.fail(self.failure);
-        } else {
-            self.done(self.bytes);
-        }
-    }
-    const input_file& source;
-    std::span<char> into;
-    done_callback<std::size_t> done;
-    std::size_t bytes = 0;
-    std::exception_ptr failure;
-};
-
-task<std::size_t> read(const input_file& source, std::span<char> into) {
-    std::optional<reading> job;
-    auto start = [&](done_callback<std::size_t> done) {
-        job.emplace(source, into, done);
-        loop::current()->helpers().submit(*job);
-    };
-    co_return co_await from_callback<std::size_t>(start);
-}
-
-async_generator<std::string_view> blocks(const std::string& path) {
-    const input_file source(path);
+async_generator<std::string_view> blocks(loop& owner, std::string path) {
+    file source = co_await file::open(owner, std::move(path));
     block_cutter cutter;
     for (std::size_t bytes = 1; bytes > 0;) {
-        bytes = co_await read(source, cutter.room());
+        bytes = co_await source.read(std::as_writable_bytes(cutter.room()));
         co_yield cutter.whole_words(bytes);
         cutter.keep_rest();
     }
@@ -183,16 +121,25 @@ generator<std::string_view> words(std::string_view text) {
     }
 }
 
-task<void> count_words(const std::string& path, word_counter& counter) {
-    return from(blocks(path)) | expand(words) |
+task<void> count_words(loop& owner, const std::string& path, word_counter& counter) {
+    return from(blocks(owner, path)) | expand(words) |
            for_each([&counter](std::string_view word) { counter.add(word); });
 }
 
 void count_in_plain_loops(const std::string& path, word_counter& counter) {
-    const input_file source(path);
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> source(std::fopen(path.c_str(), "rb"),
+                                                                 &std::fclose);
+    if (!source) {
+        throw error(system_code(errno), path);
+    }
+    std::setvbuf(source.get(), nullptr, _IONBF, 0);
     block_cutter cutter;
     for (std::size_t bytes = 1; bytes > 0;) {
-        bytes = source.read(cutter.room());
+        const std::span<char> room = cutter.room();
+        bytes = std::fread(room.data(), 1, room.size(), source.get());
+        if (std::ferror(source.get())) {
+            throw error(system_code(errno), path);
+        }
         const std::string_view text = cutter.whole_words(bytes);
         for (std::size_t at = 0; at < text.size();) {
             const std::size_t begin = at;
@@ -225,7 +172,8 @@ int main(int count, char** arguments) {
             count_in_plain_loops(path, counter);
         } else {
             loop owner;
-            run(owner, count_words(path, counter));
+            const dump_on_signal dumps(owner);
+            run(owner, count_words(owner, path, counter));
         }
         counter.print(top);
         return 0;

@@ -1,6 +1,7 @@
 // An HTTP/1.1 client on a loop, for http and https: a pool of connections with global and per-host
 // limits, keep-alive, redirects, gzip and deflate, a timeout per phase, size limits, and one safe
-// retry when a kept connection turns out to be dead. Loop thread only; a client must outlive its responses.
+// retry when a kept connection turns out to be dead. Loop thread only; a client must outlive its
+// responses.
 //
 //     http::client web(loop);
 //     http::client_response page = co_await web.get("http://example.org/");

@@ -49,7 +49,11 @@ void client::keep_or_close(incoming::state& state) noexcept {
     (kept.older != nullptr ? kept.older->newer : oldest_idle_) = &kept;
     ++stats_.idle;
     if (!reap_timer_.pending()) {
-        start_reaping();
+        try {
+            start_reaping();
+        } catch (const std::bad_alloc&) {
+            close_oldest();  // what nothing would ever close is not kept
+        }
     }
 }
 

@@ -13,6 +13,17 @@ constexpr std::size_t kept_bytes_max = 64 * 1024;
 constexpr std::string_view continue_line = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::string_view plain_text = "text/plain; charset=utf-8";
 
+// False when there is no memory for what `call` does.
+template <class Call>
+bool has_memory_for(Call call) noexcept {
+    try {
+        call();
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+}
+
 }  // namespace
 
 exchange::exchange(server& owner, int fd) noexcept
@@ -62,7 +73,9 @@ void exchange::feed(std::string_view bytes) noexcept {
 }
 
 void exchange::keep(std::string_view bytes) noexcept {
-    kept_bytes_.append(bytes);
+    if (!has_memory_for([&] { kept_bytes_.append(bytes); })) {
+        return reset(std::make_error_code(std::errc::not_enough_memory));
+    }
     if (kept_bytes_.size() > kept_bytes_max && receiving()) {
         pause_receiving();
     }
@@ -155,13 +168,18 @@ void exchange::refuse() noexcept {
 
 // The last answer, by the server itself.
 void exchange::end_with(int status, std::string_view reason) noexcept {
-    std::string body(reason);
-    body += '\n';
-    (void)append_response(output(), {.status = status,
-                                     .content_type = plain_text,
-                                     .body = body,
-                                     .date = server_.date(),
-                                     .keep_alive = false});
+    const bool said = has_memory_for([&] {
+        std::string body(reason);
+        body += '\n';
+        (void)append_response(output(), {.status = status,
+                                         .content_type = plain_text,
+                                         .body = body,
+                                         .date = server_.date(),
+                                         .keep_alive = false});
+    });
+    if (!said) {
+        return reset(std::make_error_code(std::errc::not_enough_memory));
+    }
     answer_ = answer::complete;
     ending_ = true;
     flush();
@@ -180,13 +198,20 @@ write_error exchange::respond(int status, std::string_view content_type,
         return respond(status, std::span(&type, body.empty() ? 0 : 1), body);
     }
     const bool keep_alive = keep_alive_wanted();
-    const write_error failed = append_response(output(), {.status = status,
-                                                          .content_type = content_type,
-                                                          .body = body,
-                                                          .date = server_.date(),
-                                                          .request_minor = head_->version_minor,
-                                                          .keep_alive = keep_alive,
-                                                          .head_only = no_body_});
+    write_error failed = write_error::none;
+    const bool said = has_memory_for([&] {
+        failed = append_response(output(), {.status = status,
+                                            .content_type = content_type,
+                                            .body = body,
+                                            .date = server_.date(),
+                                            .request_minor = head_->version_minor,
+                                            .keep_alive = keep_alive,
+                                            .head_only = no_body_});
+    });
+    if (!said) {
+        abort();
+        return write_error::out_of_memory;
+    }
     if (failed != write_error::none) {
         respond(500, plain_text, "The handler's answer could not be sent.\n");
         return failed;
@@ -201,12 +226,16 @@ write_error exchange::respond(int status, std::span<const header_view> headers,
     const write_error failed =
         status < 200 ? write_error::bad_status
                      : start_response(status, headers, body_framing::sized(body.size()));
+    if (failed == write_error::out_of_memory) {
+        return failed;
+    }
     if (failed != write_error::none) {
         respond(500, plain_text, "The handler's answer could not be sent.\n");
         return failed;
     }
-    if (!no_body_) {
-        output().append(body);
+    if (!no_body_ && !has_memory_for([&] { output().append(body); })) {
+        abort();
+        return write_error::out_of_memory;
     }
     body_left_ = 0;
     finish();
@@ -222,14 +251,20 @@ write_error exchange::start_response(int status, std::span<const header_view> he
     if (status >= 100 && status < 200 && head_->version_minor == 0) {
         return write_error::none;  // HTTP/1.0 knows no interim answers
     }
-    const response_verdict verdict =
-        append_response_head(output(), {.status = status,
-                                        .reason = {},
-                                        .headers = headers,
-                                        .body = framing,
-                                        .request_minor = head_->version_minor,
-                                        .keep_alive = keep_alive_wanted(),
-                                        .date = server_.date()});
+    response_verdict verdict;
+    const bool said = has_memory_for([&] {
+        verdict = append_response_head(output(), {.status = status,
+                                                  .reason = {},
+                                                  .headers = headers,
+                                                  .body = framing,
+                                                  .request_minor = head_->version_minor,
+                                                  .keep_alive = keep_alive_wanted(),
+                                                  .date = server_.date()});
+    });
+    if (!said) {
+        abort();
+        return write_error::out_of_memory;
+    }
     if (verdict.error != write_error::none) {
         return verdict.error;
     }
@@ -257,10 +292,16 @@ bool exchange::write(std::string_view bytes) noexcept {
         }
         body_left_ -= bytes.size();
     }
-    if (chunks_) {
-        append_chunk(output(), bytes);
-    } else {
-        output().append(bytes);
+    const bool said = has_memory_for([&] {
+        if (chunks_) {
+            append_chunk(output(), bytes);
+        } else {
+            output().append(bytes);
+        }
+    });
+    if (!said) {
+        abort();
+        return false;
     }
     written();
     return true;
@@ -272,8 +313,10 @@ bool exchange::finish() noexcept {
         abort();
         return false;
     }
-    if (chunks_ && !no_body_) {
-        (void)append_last_chunk(output());
+    if (chunks_ && !no_body_ &&
+        !has_memory_for([&] { (void)append_last_chunk(output()); })) {
+        abort();
+        return false;
     }
     ending_ = ending_ || ending_after_;
     answered();
@@ -285,13 +328,13 @@ bool exchange::writable() const noexcept {
     return !output_full();
 }
 
-void exchange::take(exchange_listener& listener) noexcept {
+void exchange::take(exchange_listener& listener) {
     RINGLET_REQUIRE(listener_ == nullptr && answer_ == answer::none, "an exchange was taken twice");
-    listener_ = &listener;
     if (!kept_head_) {
         kept_head_ = std::make_unique<owned_request_head>();
     }
     head_ = &kept_head_->assign(*head_);
+    listener_ = &listener;
 }
 
 void exchange::want_body() noexcept {
@@ -302,7 +345,9 @@ void exchange::want_body() noexcept {
     wants_body_ = true;
     if (expects_continue_) {
         expects_continue_ = false;
-        output().append(continue_line);
+        if (!has_memory_for([&] { output().append(continue_line); })) {
+            return reset(std::make_error_code(std::errc::not_enough_memory));
+        }
         flush();
     }
     if (!feeding_) {

@@ -53,7 +53,8 @@ public:
 
     // The answer comes later. Requires: called by the handler, once, before it answers. The
     // listener must live until the answer is complete or on_aborted.
-    void take(exchange_listener& listener) noexcept;
+    // Throws std::bad_alloc, and then nothing is taken.
+    void take(exchange_listener& listener);
     // Body pieces go to the listener from now on; sends "100 Continue" when it was asked for. A
     // body that nobody wants is read and dropped (within its limit) after the answer.
     void want_body() noexcept;

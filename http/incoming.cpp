@@ -282,7 +282,7 @@ void incoming::state::on_body(std::string_view bytes) {
 }
 
 // As much of the coded bytes as makes a piece: a bomb fills no memory.
-void incoming::state::decode() noexcept {
+void incoming::state::decode() {
     if (decode_failure_ != decode_error::none) {
         return;
     }

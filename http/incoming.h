@@ -71,7 +71,7 @@ private:
     void on_complete(std::span<const header_view> trailers) override;
 
     void parse(phase at);
-    void decode() noexcept;
+    void decode();
     void check_failures(phase at) const;
     task<void> send_piece(std::string_view piece);
     task<void> receive(phase at);

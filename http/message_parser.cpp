@@ -39,9 +39,18 @@ bool is_token_character(char c) noexcept {
 
 }  // namespace
 
+// llhttp, which calls these, is C: no exception may pass through it.
 struct message_parser::callbacks {
-    static message_parser& self(llhttp_t* engine) noexcept {
-        return *static_cast<message_parser*>(engine->data);
+    // What `call` makes of the parser; want of memory refuses the message.
+    template <class Call>
+    static int guarded(llhttp_t* engine, Call call) noexcept {
+        message_parser& parser = *static_cast<message_parser*>(engine->data);
+        try {
+            return call(parser);
+        } catch (const std::bad_alloc&) {
+            parser.error_ = parse_error::out_of_memory;
+            return -1;
+        }
     }
     static int span_result(message_parser& parser, parse_error error) noexcept {
         parser.heard_ = true;
@@ -52,54 +61,64 @@ struct message_parser::callbacks {
     }
 
     static int start_text(llhttp_t* engine, const char* at, std::size_t length) noexcept {
-        return span_result(self(engine), self(engine).add_start_text(at, length));
+        return guarded(engine, [&](message_parser& parser) {
+            return span_result(parser, parser.add_start_text(at, length));
+        });
     }
     static int name(llhttp_t* engine, const char* at, std::size_t length) noexcept {
-        message_parser& parser = self(engine);
-        return span_result(parser, parser.phase_ == phase::head
-                                       ? parser.add_name(at, length)
-                                       : parser.add_trailer_name(at, length));
+        return guarded(engine, [&](message_parser& parser) {
+            return span_result(parser, parser.phase_ == phase::head
+                                           ? parser.add_name(at, length)
+                                           : parser.add_trailer_name(at, length));
+        });
     }
     static int value(llhttp_t* engine, const char* at, std::size_t length) noexcept {
-        message_parser& parser = self(engine);
-        return span_result(parser, parser.phase_ == phase::head
-                                       ? parser.add_value(at, length)
-                                       : parser.add_trailer_value(at, length));
+        return guarded(engine, [&](message_parser& parser) {
+            return span_result(parser, parser.phase_ == phase::head
+                                           ? parser.add_value(at, length)
+                                           : parser.add_trailer_value(at, length));
+        });
     }
     static int chunk_extension(llhttp_t* engine, const char*, std::size_t length) noexcept {
-        return span_result(self(engine), self(engine).add_chunk_extension(length));
+        return guarded(engine, [&](message_parser& parser) {
+            return span_result(parser, parser.add_chunk_extension(length));
+        });
     }
     // The separator, which no piece shows.
     static int chunk_extension_name_end(llhttp_t* engine) noexcept {
         return chunk_extension(engine, nullptr, 1) == HPE_OK ? HPE_OK : -1;
     }
     static int body(llhttp_t* engine, const char* at, std::size_t length) noexcept {
-        message_parser& parser = self(engine);
-        const int result = span_result(parser, parser.add_body(at, length));
-        return result == HPE_OK && parser.pause_asked_ ? HPE_PAUSED : result;
+        return guarded(engine, [&](message_parser& parser) -> int {
+            const int result = span_result(parser, parser.add_body(at, length));
+            return result == HPE_OK && parser.pause_asked_ ? HPE_PAUSED : result;
+        });
     }
     static int head_complete(llhttp_t* engine) noexcept {
-        message_parser& parser = self(engine);
-        parser.phase_ = phase::body;
-        parser.connection_flags_ = engine->flags & connection_flags;
-        if (!parser.head_complete())
-            engine->flags |= F_SKIPBODY;
-        // A protocol asked for by Upgrade is not spoken before we agree: parsing goes on as HTTP.
-        engine->upgrade = 0;
-        if (parser.failed())
-            return -1;
-        return parser.pause_asked_ ? HPE_PAUSED : HPE_OK;
+        return guarded(engine, [&](message_parser& parser) -> int {
+            parser.phase_ = phase::body;
+            parser.connection_flags_ = engine->flags & connection_flags;
+            if (!parser.head_complete())
+                engine->flags |= F_SKIPBODY;
+            // A protocol asked for by Upgrade is not spoken before we agree: parsing goes on as
+            // HTTP.
+            engine->upgrade = 0;
+            if (parser.failed())
+                return -1;
+            return parser.pause_asked_ ? HPE_PAUSED : HPE_OK;
+        });
     }
     static int message_complete(llhttp_t* engine) noexcept {
-        message_parser& parser = self(engine);
-        // llhttp obeys a Connection field among the trailers, where it means nothing (RFC 9110
-        // 6.5.1), and would refuse the next message.
-        engine->flags = static_cast<std::uint16_t>((engine->flags & ~connection_flags) |
-                                                   parser.connection_flags_);
-        for (header_view& trailer : parser.trailers_)
-            trailer.value = trimmed_end(trailer.value);
-        parser.message_complete();
-        return HPE_PAUSED;
+        return guarded(engine, [engine](message_parser& parser) -> int {
+            // llhttp obeys a Connection field among the trailers, where it means nothing
+            // (RFC 9110 6.5.1), and would refuse the next message.
+            engine->flags = static_cast<std::uint16_t>((engine->flags & ~connection_flags) |
+                                                       parser.connection_flags_);
+            for (header_view& trailer : parser.trailers_)
+                trailer.value = trimmed_end(trailer.value);
+            parser.message_complete();
+            return HPE_PAUSED;
+        });
     }
 
     static constexpr llhttp_settings_t settings = [] {
@@ -147,7 +166,7 @@ void message_parser::begin_head(const char* at) noexcept {
     trailers_.clear();
 }
 
-std::size_t message_parser::parse_some(std::string_view bytes) {
+std::size_t message_parser::parse_some(std::string_view bytes) try {
     const std::string_view part = phase_ == phase::head ? next_part(bytes) : bytes;
     llhttp_t& state = engine();
     heard_ = false;
@@ -161,6 +180,9 @@ std::size_t message_parser::parse_some(std::string_view bytes) {
                 error_ = refusal(part.data() + part.size());
             return 0;
     }
+} catch (const std::bad_alloc&) {
+    error_ = parse_error::out_of_memory;
+    return 0;
 }
 
 // The head so far, in one run and not beyond its end, so that what follows is parsed where it lies.
@@ -327,8 +349,10 @@ parse_error message_parser::check_transfer_coding(const header_view* field) noex
         return parse_error::none;
     if (engine().http_minor == 0)
         return parse_error::chunked_on_1_0;
-    return equals_ignoring_case(field->value, "chunked") ? parse_error::none
-                                                         : parse_error::unsupported_transfer_coding;
+    // What llhttp does not read in chunks, because a tab follows the word, must not pass for it.
+    const bool chunked =
+        equals_ignoring_case(field->value, "chunked") && (engine().flags & F_CHUNKED) != 0;
+    return chunked ? parse_error::none : parse_error::unsupported_transfer_coding;
 }
 
 // llhttp's reasons in our words. `end` is the end of what it was given.

@@ -20,7 +20,7 @@ struct llhttp__internal_s;
 
 namespace ringlet::http {
 
-// None of the events may throw: llhttp, which calls, is C.
+// An event may throw std::bad_alloc and nothing else: the message then fails with out_of_memory.
 class message_events {
 public:
     // A piece of the body, never empty, chunk framing removed; a view into the fed bytes.

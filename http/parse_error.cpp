@@ -53,6 +53,7 @@ constexpr std::array entries{
     entry{parse_error::truncated_head, 400,
           "The connection ended before the headers were complete."},
     entry{parse_error::truncated_body, 400, "The connection ended before the body was complete."},
+    entry{parse_error::out_of_memory, 503, "There is no memory for the message."},
 };
 
 constexpr bool in_order() {
@@ -62,7 +63,7 @@ constexpr bool in_order() {
     return true;
 }
 static_assert(in_order(), "the table is indexed by the code");
-static_assert(entries.size() == static_cast<std::size_t>(parse_error::truncated_body) + 1);
+static_assert(entries.size() == static_cast<std::size_t>(parse_error::out_of_memory) + 1);
 
 }  // namespace
 

@@ -39,12 +39,13 @@ enum class parse_error : std::uint8_t {
     unexpected_upgrade,
     truncated_head,
     truncated_body,
+    out_of_memory,
 };
 
 // A whole sentence without a line end, e.g. "The request has no Host header."
 [[nodiscard]] std::string_view sentence(parse_error error) noexcept;
 
-// The status a server answers: 400, 413, 414, 431, 501 or 505.
+// The status a server answers: 400, 413, 414, 431, 501, 503 or 505.
 [[nodiscard]] int status_of(parse_error error) noexcept;
 
 }  // namespace ringlet::http

@@ -1,5 +1,6 @@
 #include "http/serve.h"
 
+#include <new>
 #include <stdexcept>
 
 namespace ringlet::http {
@@ -15,8 +16,7 @@ void wake(listener_wait*& place) noexcept {
 
 }  // namespace
 
-handler_job::handler_job(exchange& at, std::shared_ptr<void> keep,
-                         spawn_site spawned) noexcept
+handler_job::handler_job(exchange& at, std::shared_ptr<void> keep, spawn_site spawned)
     : detached_job(at.loop(), spawned),
       in(*this),
       out(*this),
@@ -47,7 +47,12 @@ exchange& handler_job::take_live() {
 }
 
 void handler_job::on_body(std::string_view bytes) noexcept {
-    body_.append(bytes);
+    try {
+        body_.append(bytes);
+    } catch (const std::bad_alloc&) {
+        exchange_->abort();
+        return on_aborted(std::make_error_code(std::errc::not_enough_memory));
+    }
     if (body_.size() > unread_body_max) {
         body_paused_ = true;
         exchange_->pause_body();
@@ -125,6 +130,9 @@ task<std::string> request::body() {
 namespace {
 
 void check(write_error failed) {
+    if (failed == write_error::out_of_memory) {
+        throw std::bad_alloc();
+    }
     if (failed != write_error::none) {
         throw std::invalid_argument(std::string(sentence(failed)));
     }
@@ -147,7 +155,11 @@ task<void> response::send(int status, const headers& fields, std::string_view bo
 }
 
 void response::start(int status, const headers& fields, body_framing framing) {
-    check(owner_.live().start_response(status, fields.views(), framing));
+    const write_error failed = owner_.live().start_response(status, fields.views(), framing);
+    if (failed == write_error::out_of_memory) {
+        owner_.exchange_ = nullptr;
+    }
+    check(failed);
     started_ = status >= 200;
 }
 
@@ -155,14 +167,14 @@ task<void> response::write(std::string_view bytes) {
     exchange& at = owner_.live();
     if (!at.write(bytes)) {
         owner_.exchange_ = nullptr;
-        throw std::length_error("The body is longer than was announced.");
+        throw std::length_error("The body is longer than was announced, or than memory.");
     }
     co_await detail::listener_wait(owner_.writer_, at.writable(), "response output");
 }
 
 void response::finish() {
     if (!owner_.take_live().finish()) {
-        throw std::length_error("The body is shorter than was announced.");
+        throw std::length_error("The body is shorter than was announced, or memory is short.");
     }
 }
 

@@ -102,7 +102,7 @@ namespace detail {
 // One running handler; deletes itself at its end. `keep` keeps the handler object alive with it.
 class handler_job final : public detached_job, private exchange_listener {
 public:
-    handler_job(exchange& at, std::shared_ptr<void> keep, spawn_site spawned) noexcept;
+    handler_job(exchange& at, std::shared_ptr<void> keep, spawn_site spawned);
     static void* operator new(std::size_t bytes) {
         return ringlet::detail::allocate_frame(bytes);
     }
@@ -167,7 +167,13 @@ private:
     static void handle(void* self, exchange& at) noexcept {
         auto& mine = *static_cast<service*>(self);
         const std::shared_ptr<Handler>& handler = mine.handler_;
-        auto* const running = new detail::handler_job(at, handler, mine.made_at_);
+        detail::handler_job* running = nullptr;
+        try {
+            running = new detail::handler_job(at, handler, mine.made_at_);
+        } catch (const std::bad_alloc&) {
+            at.abort();
+            return;
+        }
         try {
             running->start((*handler)(running->in, running->out));
         } catch (...) {

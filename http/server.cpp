@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <new>
 
 namespace ringlet::http {
 namespace {
@@ -77,16 +78,28 @@ void server::stop_accepting() noexcept {
 
 // The kernel hands over a burst at once: those above the limit wait here.
 void server::accepted(arrival who) noexcept {
-    if (stats_.open >= limits_.connections_max) {
-        waiting_.push_back(who);
-        return;
-    }
-    auto* const connection = new exchange(*this, who.fd);
-    joined(*connection);
-    if (who.by->tls) {
-        connection->secure(who.by->tls);
-    } else {
-        connection->start_receiving();
+    exchange* connection = nullptr;
+    try {
+        if (stats_.open >= limits_.connections_max) {
+            waiting_.push_back(who);
+            return;
+        }
+        if (!sweep_timer_.pending()) {
+            loop_.start_timer(sweep_timer_, loop_.now() + sweep_every_.count());
+        }
+        connection = new exchange(*this, who.fd);
+        joined(*connection);
+        if (who.by->tls) {
+            connection->secure(who.by->tls);
+        } else {
+            connection->start_receiving();
+        }
+    } catch (...) {  // no memory, or none for TLS
+        if (connection != nullptr) {
+            connection->drop({});
+        } else {
+            loop_.driver().close(who.fd);
+        }
     }
 }
 
@@ -99,9 +112,6 @@ void server::joined(exchange& connection) noexcept {
     ++stats_.connections;
     if (++stats_.open == limits_.connections_max) {
         set_accepting(false);
-    }
-    if (!sweep_timer_.pending()) {
-        loop_.start_timer(sweep_timer_, loop_.now() + sweep_every_.count());
     }
 }
 

@@ -132,6 +132,7 @@ std::string_view sentence(write_error error) noexcept {
             return "The request target holds a character that must be escaped.";
         case write_error::bad_host: return "The host holds a character that no host has.";
         case write_error::bad_framing: return "A request body cannot end with the connection.";
+        case write_error::out_of_memory: return "There is no memory for the message.";
     }
     return "Unknown error.";
 }

@@ -28,6 +28,7 @@ enum class write_error : std::uint8_t {
     bad_target,
     bad_host,
     bad_framing,
+    out_of_memory,  // of a server's answer: the peer gets a reset
 };
 
 [[nodiscard]] std::string_view sentence(write_error error) noexcept;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -20,7 +21,7 @@ public:
     chunk() noexcept = default;
     // Takes over a lent buffer holding `bytes` bytes; copies and gives it back while buffers are
     // scarce, so that a slow consumer cannot starve the others.
-    chunk(loop& owner, const lent_buffer& buffer, std::size_t bytes)
+    chunk(loop& owner, const lent_buffer& buffer, std::size_t bytes) noexcept
         : data_(buffer.data), bytes_(bytes), loop_(&owner), buffer_(buffer) {
         if (owner.driver().buffers_scarce()) {
             own();
@@ -56,8 +57,12 @@ public:
     operator std::span<const std::byte>() const noexcept { return bytes(); }
 
 private:
-    void own() {
-        auto* const copy = new std::byte[bytes_];
+    // Without memory for a copy the buffer stays lent: nothing may get lost.
+    void own() noexcept {
+        auto* const copy = new (std::nothrow) std::byte[bytes_];
+        if (copy == nullptr) {
+            return;
+        }
         std::memcpy(copy, data_, bytes_);
         release();
         data_ = copy;

@@ -173,7 +173,11 @@ private:
             if (next_ < count_) {
                 const instant now = loop_.read_clock();
                 const std::int64_t delay = options_.attempt_delay.count();
-                loop_.start_timer(*this, delay > INT64_MAX - now ? INT64_MAX : now + delay);
+                try {
+                    loop_.start_timer(*this, delay > INT64_MAX - now ? INT64_MAX : now + delay);
+                } catch (const std::bad_alloc&) {
+                    // The next attempt then begins when this one has failed.
+                }
             }
             return;
         }

@@ -16,7 +16,7 @@ constexpr std::size_t spare_buffers_max = 64;
 constexpr std::size_t spare_buffer_bytes_max = 256 * 1024;
 
 // So much is encrypted at a time, and sent while it is in the cache.
-constexpr std::size_t encrypted_bytes_max = 64 * 1024;
+constexpr std::size_t encrypted_bytes_max = 128 * 1024;
 // Answers that a peer makes us give (alerts, new keys) and does not read.
 constexpr std::size_t unread_answers_max = 64 * 1024;
 // Turns that the last words of a closed connection may take.
@@ -34,7 +34,7 @@ void put_buffer(std::string& buffer) noexcept {
     }
 }
 
-std::string take_buffer() noexcept {
+std::string take_buffer() {
     if (spare_buffers.empty()) {
         spare_buffers.reserve(spare_buffers_max);
         std::string fresh;
@@ -153,7 +153,7 @@ void connection::end(std::error_code code) noexcept {
     }
 }
 
-std::string& connection::output() noexcept {
+std::string& connection::output() {
     if (output_.capacity() < 256) {
         output_ = take_buffer();
     }
@@ -188,7 +188,9 @@ void connection::run_deferred() noexcept {
 void connection::send_from(std::span<const std::byte> bytes) noexcept {
     if (tls_) {
         tls_->plaintext = bytes;
-        flush();
+        if (send_.active() || !tls_encrypt() || !tls_start_send()) {
+            flush();  // later, or to be told from the loop that it failed
+        }
     } else {
         start_send(bytes);
     }
@@ -290,11 +292,10 @@ void connection::finish_close() noexcept {
     }
 }
 
-void connection::start_tls(std::unique_ptr<tls_engine> engine,
-                           std::span<const std::byte> received) {
+void connection::start_tls(std::unique_ptr<tls_engine> engine, std::string received) {
     RINGLET_REQUIRE(!tls_ && !sending(), "TLS began on a connection that was not at rest");
     tls_ = std::make_unique<tls_layer>(std::move(engine));
-    tls_->received.assign(reinterpret_cast<const char*>(received.data()), received.size());
+    tls_->received = std::move(received);
     start_receiving();
     if (!deferred_.queued()) {
         loop_.post_flush(deferred_);
@@ -408,6 +409,17 @@ bool connection::tls_encrypt() noexcept {
     return true;
 }
 
+// Hands what is encrypted to the kernel; false when there is nothing.
+bool connection::tls_start_send() noexcept {
+    if (tls_->engine->output().empty()) {
+        return false;
+    }
+    std::swap(tls_->engine->output(), sending_);
+    tls_->owes_sent = true;
+    start_send(std::as_bytes(std::span(sending_)));
+    return true;
+}
+
 void connection::tls_send() noexcept {
     tls_layer& tls = *tls_;
     if (std::exchange(tls.cancelled, false)) {
@@ -423,10 +435,7 @@ void connection::tls_send() noexcept {
         on_send_failed(tls.engine->failure());
         return;
     }
-    if (!tls.engine->output().empty()) {
-        std::swap(tls.engine->output(), sending_);
-        tls.owes_sent = true;
-        start_send(std::as_bytes(std::span(sending_)));
+    if (tls_start_send()) {
         return;
     }
     if (std::exchange(tls.shutting, false)) {
@@ -448,12 +457,7 @@ bool connection::tls_farewell() noexcept {
     if (tls.plaintext.empty() && output_.empty()) {
         tls.engine->close();
     }
-    if (tls.engine->output().empty()) {
-        return false;
-    }
-    std::swap(tls.engine->output(), sending_);
-    start_send(std::as_bytes(std::span(sending_)));
-    return true;
+    return tls_start_send();
 }
 
 }  // namespace ringlet

@@ -36,7 +36,7 @@ public:
 
     // Everything from now on goes through `engine`, `received` first. The handshake begins in this
     // turn and ends with on_secured, or with on_end and its cause. Requires: nothing is being sent.
-    void start_tls(std::unique_ptr<tls_engine> engine, std::span<const std::byte> received = {});
+    void start_tls(std::unique_ptr<tls_engine> engine, std::string received = {});
     // Null when it speaks no TLS.
     tls_engine* tls() const noexcept;
     // The TLS handshake is under way.
@@ -49,8 +49,8 @@ public:
     bool receiving() const noexcept { return wants_data_; }
 
     // Bytes appended here are sent at the end of the turn once `flush` was called in it. Requires:
-    // no send_from in progress.
-    std::string& output() noexcept;
+    // no send_from in progress. Throws std::bad_alloc.
+    std::string& output();
     void flush() noexcept;
     // Sends straight from the caller's memory, which must stay until on_sent or on_send_failed.
     // Requires: nothing else is being sent.
@@ -121,6 +121,7 @@ private:
     void tls_received(const completion& what) noexcept;
     std::size_t tls_decrypt(std::byte* over) noexcept;
     bool tls_encrypt() noexcept;
+    bool tls_start_send() noexcept;
     void tls_send() noexcept;
     bool tls_farewell() noexcept;
 

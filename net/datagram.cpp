@@ -7,10 +7,17 @@
 #include <string>
 #include <utility>
 
+#include "core/plain_calls.h"
 #include "coro/suspension.h"
 #include "coro/wait_list.h"
 
 namespace ringlet {
+namespace {
+
+constexpr nanoseconds full_pause_min = std::chrono::microseconds(100);
+constexpr nanoseconds full_pause_max = std::chrono::milliseconds(10);
+
+}  // namespace
 
 class datagram_socket::flush_wait final : public suspension<flush_wait>, public detail::wait_link {
 public:
@@ -50,7 +57,7 @@ public:
         waiting_.push_back(
             {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), to});
         queued_bytes_ += bytes.size();
-        if (in_flight_ == 0 && !queued()) {
+        if (!queued()) {
             loop_.post_flush(*this);
         }
     }
@@ -237,9 +244,25 @@ task<void> datagram_socket::send_raw(std::span<const std::byte> bytes, raw_addre
         message.msg_namelen = to.length;
     }
     control.put(message, descriptors);
-    operation_wait sending(at.loop());
-    sending.prepare_send_message(at.descriptor(), &message);
-    if (const int outcome = co_await sending; outcome < 0) {
+    int outcome = -EAGAIN;
+    if (to.length != 0 && to.bytes.ss_family == AF_UNIX && at.loop().driver().has_real_sockets()) {
+        // The socket counts as writable though this receiver's queue is full, and no event tells
+        // when it no longer is.
+        for (nanoseconds pause = full_pause_min;; pause = std::min(pause * 2, full_pause_max)) {
+            outcome = detail::outcome([&] {
+                return ::sendmsg(at.descriptor(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            });
+            if (outcome != -EAGAIN) {
+                break;
+            }
+            co_await sleep_for(pause);
+        }
+    } else {
+        operation_wait sending(at.loop());
+        sending.prepare_send_message(at.descriptor(), &message);
+        outcome = co_await sending;
+    }
+    if (outcome < 0) {
         throw_code(system_code(outcome), "send a datagram");
     }
 }

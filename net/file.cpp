@@ -229,7 +229,7 @@ task<void> file::close() {
         // It was called off before it began, and has to be done all the same.
         result = ::close(fd) == 0 ? 0 : -errno;
     }
-    if (result < 0) {
+    if (result < 0 && result != -EINTR) {  // after which it is closed all the same
         fail("close", result);
     }
 }

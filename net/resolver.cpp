@@ -233,6 +233,9 @@ task<std::vector<address>> resolver::resolve(std::string host, std::uint16_t por
         look_up_wait wait(*this, name);
         found = co_await wait;
     }
+    if (!found) {
+        throw std::bad_alloc();  // where the answer was made
+    }
     if (found->addresses.empty()) {
         throw error(errc::resolve_failed, found->failure);
     }
@@ -278,10 +281,15 @@ resolver::look_up& resolver::join_look_up(const std::string& host) {
     return *fresh.release();
 }
 
-void resolver::look_up_done(look_up& ended) {
+void resolver::look_up_done(look_up& ended) noexcept {
     in_flight_.erase(ended.host());
-    const shared_answer what = ended.make_answer();
-    keep(ended.host(), what);
+    shared_answer what;
+    try {
+        what = ended.make_answer();
+        keep(ended.host(), what);
+    } catch (const std::bad_alloc&) {
+        // Not kept, and without an answer those who wait are told why.
+    }
     while (look_up_wait* const oldest = ended.waits_.pop()) {
         oldest->end(what);
     }
@@ -297,7 +305,12 @@ void resolver::keep(const std::string& host, shared_answer what) {
     }
     const nanoseconds life = what->addresses.empty() ? options_.failure_ttl : options_.cache_ttl;
     cache_.push_front({host, std::move(what), loop_.now() + life.count()});
-    by_host_[cache_.front().host] = cache_.begin();
+    try {
+        by_host_[cache_.front().host] = cache_.begin();
+    } catch (...) {
+        cache_.pop_front();
+        throw;
+    }
 }
 
 }  // namespace ringlet

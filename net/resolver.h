@@ -70,7 +70,7 @@ private:
 
     shared_answer find_cached(const std::string& host);
     look_up& join_look_up(const std::string& host);
-    void look_up_done(look_up& ended);
+    void look_up_done(look_up& ended) noexcept;
     void keep(const std::string& host, shared_answer what);
 
     loop& loop_;

@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 
 #include <deque>
+#include <new>
 #include <utility>
 
 #include "coro/suspension.h"
@@ -43,7 +44,7 @@ private:
 // Outlives its tcp_listener until the kernel has let go of the accept.
 class listener::core final : public operation, private timer, private work {
 public:
-    core(loop& owner, int fd, bool tunes) noexcept
+    core(loop& owner, int fd, bool tunes)
         : operation(&core::complete),
           timer(&core::retry),
           work(&core::die),
@@ -136,7 +137,11 @@ private:
             waiter->end(fd);
             return;
         }
-        waiting_.push_back(fd);
+        try {
+            waiting_.push_back(fd);
+        } catch (const std::bad_alloc&) {
+            loop_.driver().close(fd);
+        }
         if (waiting_.size() >= waiting_max) {
             set_accepting(false);
         }
@@ -165,7 +170,14 @@ private:
         } else if (what.result != -ECANCELED) {  // that is the loop's end
             // Out of descriptors or memory: what ended will come back, and busy retries would not
             // help it.
-            self.loop_.start_timer(self, self.loop_.now() + retry_pause.count());
+            self.retry_later();
+        }
+    }
+    void retry_later() noexcept {
+        try {
+            loop_.start_timer(*this, loop_.now() + retry_pause.count());
+        } catch (const std::bad_alloc&) {
+            arm();
         }
     }
     static void retry(timer& item) noexcept {

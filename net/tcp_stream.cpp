@@ -1,9 +1,10 @@
 #include "net/tcp_stream.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
+#include <new>
 #include <string>
+#include <vector>
 
 #include "net/connection.h"
 #include "net/tls_engine.h"
@@ -14,6 +15,69 @@ namespace detail {
 // When this many bytes have come while nobody was waiting, receiving pauses until they have been
 // read. What was on its way then (some buffers of the driver's) still comes.
 constexpr std::size_t unread_bytes_max = 256 * 1024;
+// A piece of this size is kept where it lies; smaller ones are collected, so that few bytes hold no
+// buffer of the driver's.
+constexpr std::size_t unread_piece_min = 4 * 1024;
+
+// What has come and was not received yet, in order.
+class unread_bytes {
+public:
+    bool empty() const noexcept { return next_ == pieces_.size() && collected_.empty(); }
+    std::size_t size() const noexcept { return bytes_; }
+
+    void add(chunk bytes) {
+        bytes_ += bytes.size();
+        if (bytes.size() < unread_piece_min) {
+            collected_.append(bytes.text());
+            return;
+        }
+        if (!collected_.empty()) {
+            pieces_.push_back(take_collected());
+        }
+        pieces_.push_back(std::move(bytes));
+    }
+    // The first piece. Requires: not empty.
+    chunk take() {
+        chunk piece = next_ < pieces_.size() ? std::move(pieces_[next_++]) : take_collected();
+        if (const std::size_t taken = std::exchange(taken_, 0); taken > 0) {
+            piece = chunk(piece.bytes().subspan(taken));
+        }
+        bytes_ -= piece.size();
+        return piece;
+    }
+    // As much of the first piece as fits.
+    std::size_t copy(std::span<std::byte> into) {
+        const std::span<const std::byte> first =
+            (next_ < pieces_.size() ? pieces_[next_].bytes() : std::as_bytes(std::span(collected_)))
+                .subspan(taken_);
+        const std::size_t bytes = std::min(into.size(), first.size());
+        std::copy_n(first.data(), bytes, into.data());
+        taken_ += bytes;
+        bytes_ -= bytes;
+        if (bytes == first.size()) {
+            taken_ = 0;
+            if (next_ < pieces_.size()) {
+                pieces_[next_++] = chunk();
+            } else {
+                collected_.clear();
+            }
+        }
+        return bytes;
+    }
+
+private:
+    chunk take_collected() {
+        chunk piece(std::as_bytes(std::span(collected_)));
+        collected_.clear();
+        return piece;
+    }
+
+    std::vector<chunk> pieces_;
+    std::size_t next_ = 0;   // those before it have been taken
+    std::string collected_;  // behind the pieces
+    std::size_t taken_ = 0;  // of the first
+    std::size_t bytes_ = 0;
+};
 
 class stream_core final : public connection {
 public:
@@ -27,8 +91,8 @@ public:
     // What there is without waiting: bytes, else the end or an error.
     bool take_unread(chunk& into, std::error_code& code) {
         if (unread_) {
-            into = chunk(std::as_bytes(std::span(*unread_)).subspan(unread_taken_));
-            drop_unread();
+            into = unread_->take();
+            drop_if_read();
             return true;
         }
         code = end_code_;
@@ -39,20 +103,16 @@ public:
         if (!unread_) {
             return 0;
         }
-        const std::size_t bytes = std::min(into.size(), unread_->size() - unread_taken_);
-        std::memcpy(into.data(), unread_->data() + unread_taken_, bytes);
-        unread_taken_ += bytes;
-        if (unread_taken_ == unread_->size()) {
-            drop_unread();
-        }
+        const std::size_t bytes = unread_->copy(into);
+        drop_if_read();
         return bytes;
     }
     // Behind what is unread already.
-    void keep(std::span<const std::byte> bytes) {
+    void keep(chunk bytes) {
         if (!unread_) {
-            unread_ = std::make_unique<std::string>();
+            unread_ = std::make_unique<unread_bytes>();
         }
-        unread_->append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        unread_->add(std::move(bytes));
     }
     bool readable() const noexcept { return unread_ || end_seen_; }
 
@@ -93,11 +153,11 @@ public:
     }
     // What came before the handshake belongs to it.
     void secure(std::unique_ptr<tls_engine> engine) {
-        start_tls(std::move(engine),
-                  unread_ ? std::as_bytes(std::span(*unread_)).subspan(unread_taken_)
-                          : std::span<const std::byte>());
-        unread_.reset();
-        unread_taken_ = 0;
+        std::string received;
+        for (; unread_; drop_if_read()) {
+            received += unread_->take().text();
+        }
+        start_tls(std::move(engine), std::move(received));
     }
 
 private:
@@ -113,7 +173,16 @@ private:
             static_cast<receive_wait*>(reader)->resume_with(std::move(bytes));
             return;
         }
-        keep(bytes);
+        try {
+            keep(std::move(bytes));
+        } catch (const std::bad_alloc&) {
+            // What has been kept can still be read; behind it the stream has a hole.
+            if (unread_ && unread_->size() == 0) {
+                unread_.reset();
+            }
+            pause_receiving();
+            return on_end(std::make_error_code(std::errc::not_enough_memory));
+        }
         if (unread_->size() >= unread_bytes_max) {
             pause_receiving();
         }
@@ -137,9 +206,11 @@ private:
             writer->resume(code);
         }
     }
-    void drop_unread() noexcept {
+    void drop_if_read() noexcept {
+        if (!unread_->empty()) {
+            return;
+        }
         unread_.reset();
-        unread_taken_ = 0;
         if (!end_seen_ && !receiving()) {
             start_receiving();
         }
@@ -147,8 +218,7 @@ private:
 
     stream_wait* reader_ = nullptr;
     send_wait* writer_ = nullptr;
-    std::unique_ptr<std::string> unread_;
-    std::size_t unread_taken_ = 0;  // how much of it has been read all the same
+    std::unique_ptr<unread_bytes> unread_;  // null: none
     std::error_code end_code_;
     bool end_seen_ = false;
     bool sending_user_ = false;
@@ -239,7 +309,7 @@ task<std::size_t> stream::read_some(std::span<std::byte> into) {
     const std::size_t bytes = std::min(into.size(), next.size());
     std::copy_n(next.bytes().data(), bytes, into.data());
     if (bytes < next.size()) {
-        core_->keep(next.bytes().subspan(bytes));
+        core_->keep(chunk(next.bytes().subspan(bytes)));
     }
     co_return bytes;
 }

@@ -85,6 +85,10 @@ tls_engine::tls_engine(const tls_context& context, std::string_view host, std::u
     : context_(context), from_(context.state_->current()) {
     RINGLET_REQUIRE(!context.is_server(), "a TLS client needs a client's context");
     const std::string name = bare_host(host);
+    // An empty name would be no name to check, and OpenSSL reads to the first NUL.
+    if (name.empty() || name.find('\0') != std::string::npos) {
+        throw error(tls_errc::bad_settings, "'" + name + "' is no host name");
+    }
     key_ = name + ':' + std::to_string(port);
     attach();
     SSL_set_connect_state(ssl_);

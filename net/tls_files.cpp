@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "core/result.h"
 #include "net/tls_error.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int strength_bits_112 = 2;  // OpenSSL's security level: RSA from 2048 bits, no SHA-1
 constexpr int names_shown_max = 8;
+constexpr std::size_t name_bytes_max = 200;
 
 // What OpenSSL's last error comes down to; empties its list of errors.
 std::string openssl_sentence() {
@@ -67,6 +69,13 @@ std::string text_of(const ASN1_TIME* when) {
     return text;
 }
 
+// What a certificate says is the peer's choice, and ends up in logs and on terminals.
+std::string printable(std::string_view text) {
+    std::string shown(text.substr(0, name_bytes_max));
+    std::replace_if(shown.begin(), shown.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+    return shown;
+}
+
 // A host name, or an IP address, that a certificate is for; empty for names of other kinds.
 std::string text_of(const GENERAL_NAME& name) {
     const bool dns = name.type == GEN_DNS;
@@ -77,7 +86,7 @@ std::string text_of(const GENERAL_NAME& name) {
     const unsigned char* const bytes = ASN1_STRING_get0_data(value);
     const int length = ASN1_STRING_length(value);
     if (dns) {
-        return {reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length)};
+        return printable({reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(length)});
     }
     char text[INET6_ADDRSTRLEN] = {};
     if (length == 4 || length == 16) {
@@ -163,10 +172,10 @@ void show_tls_identity(SSL_CTX* to, const tls_identity& who) {
 }
 
 std::string tls_protocol_list(const std::vector<std::string>& protocols) {
-    constexpr std::size_t name_bytes_max = 255;
+    constexpr std::size_t protocol_bytes_max = 255;
     std::string list;
     for (const std::string& each : protocols) {
-        if (each.empty() || each.size() > name_bytes_max) {
+        if (each.empty() || each.size() > protocol_bytes_max) {
             refuse("'" + each.substr(0, 40) + "' is no ALPN name, which has 1 to 255 bytes");
         }
         list += static_cast<char>(each.size());
@@ -179,7 +188,7 @@ std::string subject_of(X509* certificate) {
     std::string text;
     if (BIO* const memory = BIO_new(BIO_s_mem())) {
         X509_NAME_print_ex(memory, X509_get_subject_name(certificate), 0,
-                           XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
+                           XN_FLAG_RFC2253);
         char* data = nullptr;
         const long bytes = BIO_get_mem_data(memory, &data);
         text.assign(data, static_cast<std::size_t>(std::max(bytes, 0L)));
@@ -189,7 +198,7 @@ std::string subject_of(X509* certificate) {
 }
 
 std::string describe_certificate(X509* certificate) {
-    std::string text = "certificate '" + subject_of(certificate) + "'";
+    std::string text = "certificate '" + printable(subject_of(certificate)) + "'";
     if (const std::string names = names_of(certificate); !names.empty()) {
         text += " for " + names;
     }

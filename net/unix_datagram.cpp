@@ -47,10 +47,6 @@ task<void> unix_datagram_socket::send_to(std::span<const std::byte> bytes, const
     return send_raw(bytes, raw(to.data(), to.length()), descriptors);
 }
 
-void unix_datagram_socket::queue_to(std::span<const std::byte> bytes, const unix_address& to) {
-    queue_raw(bytes, raw(to.data(), to.length()));
-}
-
 task<unix_message> unix_datagram_socket::receive(std::span<std::byte> into) {
     raw_address sender = {};
     unix_message told;

@@ -34,9 +34,8 @@ public:
     }
     task<void> send_to(std::span<const std::byte> bytes, const unix_address& to,
                        std::span<const int> descriptors = {});
-    // As udp_socket's.
+    // To the peer it is connected to, as udp_socket's.
     void queue(std::span<const std::byte> bytes) { queue_raw(bytes, {}); }
-    void queue_to(std::span<const std::byte> bytes, const unix_address& to);
 
     task<unix_message> receive(std::span<std::byte> into);
 };

@@ -264,6 +264,8 @@ def check_includes(report, name, text):
                             f"{place}: {layer} may not include {folder} ({target})")
         elif os.path.isfile(os.path.join(ROOT, target)):
             report.fail("includes are written from the root", f"{place}: <{target}> needs quotes")
+        if target.startswith("openssl/") and layer in LAYERS and not name.startswith("net/tls_"):
+            report.fail("only net/tls_* speaks to OpenSSL", f"{place}: {target}")
         if target in KERNEL_HEADERS and layer in LAYERS and layer != "core":
             report.fail("only core speaks to the kernel", f"{place}: {target}")
     if layer in LAYERS and layer != "core":
@@ -366,7 +368,8 @@ def main():
                  "files have a size that can be read", "functions are at most 70 lines",
                  "headers open with prose", "no banners", "no commented-out code",
                  "includes are written from the root", "includes point one way",
-                 "only core speaks to the kernel", "every module has a test file",
+                 "only core speaks to the kernel", "only net/tls_* speaks to OpenSSL",
+                 "every module has a test file",
                  "every file is used", "links between documents lead somewhere"]:
         report.rule(rule)
     files = project_files()

@@ -208,19 +208,26 @@ string_view utf8_reader::decode(string_view bytes, bool last) {
     }
     std::size_t good = valid_prefix(bytes);
     if (good == bytes.size()) return bytes;
-    if (!declared_ && bytes[good] != '\0' && (last || character_length(bytes.substr(good)) == 0)) {
-        declared_ = true;
-        converter_ = iconv_open("UTF-8", "CP1252");
-        if (converter_ != no_converter) return decode(bytes, last);
-    }
     repaired_.clear();
     while (good < bytes.size()) {
-        if (!last && character_length(bytes.substr(good)) < 0) {
-            kept_ = bytes.substr(good);
+        const string_view rest = bytes.substr(good);
+        if (!last && character_length(rest) < 0) {
+            kept_ = rest;
             if (repaired_.empty()) return bytes.substr(0, good);
             break;
         }
         repaired_ += bytes.substr(0, good);
+        if (!declared_ && rest.front() != '\0') {
+            declared_ = true;
+            converter_ = iconv_open("UTF-8", "CP1252");
+            if (converter_ != no_converter) {
+                convert(rest, last);
+                bytes = converted_;
+                last = true;
+                good = valid_prefix(bytes);
+                continue;
+            }
+        }
         repaired_ += replacement;
         bytes.remove_prefix(good + 1);
         good = valid_prefix(bytes);
@@ -230,12 +237,19 @@ string_view utf8_reader::decode(string_view bytes, bool last) {
 
 string_view utf8_reader::read(string_view bytes) {
     if (bytes.empty()) return {};
-    if (!chosen_) choose(bytes);
     if (!kept_.empty()) {
         joined_ = kept_;
         joined_ += bytes;
         kept_.clear();
         bytes = joined_;
+    }
+    if (!chosen_) {
+        // However small the first pieces are, the choice is made from the same bytes.
+        if (bytes.size() < charset_search_bytes) {
+            kept_ = bytes;
+            return {};
+        }
+        choose(bytes);
     }
     return decode(bytes, false);
 }
@@ -243,6 +257,7 @@ string_view utf8_reader::read(string_view bytes) {
 string_view utf8_reader::finish() {
     joined_ = kept_;
     kept_.clear();
+    if (!chosen_) choose(joined_);
     return decode(joined_, true);
 }
 

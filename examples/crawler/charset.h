@@ -23,8 +23,9 @@ public:
     utf8_reader(const utf8_reader&) = delete;
     utf8_reader& operator=(const utf8_reader&) = delete;
 
-    // The next bytes as text; a character cut at their end is kept for the next call. The view
-    // lives until then, or as long as `bytes`: valid UTF-8 is not copied.
+    // The next bytes as text; a character cut at their end is kept for the next call, and so are
+    // the first bytes until there are charset_search_bytes to choose from. The view lives until
+    // then, or as long as `bytes`: valid UTF-8 is not copied.
     std::string_view read(std::string_view bytes);
     // What was kept, when no bytes follow.
     std::string_view finish();
@@ -35,7 +36,7 @@ private:
     std::string_view decode(std::string_view bytes, bool last);
 
     std::string charset_;
-    std::string kept_;       // the beginning of a character
+    std::string kept_;       // the beginning of a character or of the page
     std::string joined_;     // kept_ and what follows it
     std::string converted_;  // UTF-8 out of another charset
     std::string repaired_;   // UTF-8 without what was wrong with it

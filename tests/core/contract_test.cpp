@@ -159,6 +159,9 @@ bool reads_once(opcode code) {
 void set_scene(trial& now) {
     const bool writes = now.code == opcode::send || now.code == opcode::send_message ||
                         now.code == opcode::write;
+    if (real_kernel() && (writes || reads_once(now.code)) && now.random.chance(128)) {
+        ::fcntl(now.pair.first, F_SETFL, O_NONBLOCK);  // makes no difference
+    }
     if (now.code == opcode::accept && now.ready) {
         now.call(1);
     } else if (now.code == opcode::connect && !now.ready) {

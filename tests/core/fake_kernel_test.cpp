@@ -67,6 +67,76 @@ int receive_status(fake_kernel& kernel, int fd) {
 
 }  // namespace
 
+TEST_CASE("datagrams come one by one with their sender, cut to the room for them") {
+    fake_kernel kernel(buffer_bytes);
+    address there(7000);
+    address from(7001);
+    const int server = kernel.open(AF_INET, SOCK_DGRAM);
+    const int client = kernel.open(AF_INET, SOCK_DGRAM);
+    REQUIRE(kernel.bind(server, there.name(), there.length) == 0);
+    REQUIRE(kernel.bind(client, from.name(), from.length) == 0);
+    CHECK(kernel.listen(server, 1) == -EOPNOTSUPP);
+    CHECK(receive_status(kernel, server) == -EOPNOTSUPP);
+    CHECK(kernel.send_datagram(client, "x", nullptr, 0) == -EDESTADDRREQ);
+    CHECK(kernel.send_datagram(client, "hello", there.name(), there.length) == 5);
+    CHECK(kernel.send_datagram(client, "", there.name(), there.length) == 0);
+    CHECK((kernel.readiness(server) & POLLIN) != 0);
+    char room[3] = {};
+    iovec part{room, sizeof room};
+    address sender(0);
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_name = sender.name();
+    message.msg_namelen = sender.length;
+    CHECK(kernel.receive_datagram(server, message) == 3);
+    CHECK(std::string_view(room, 3) == "hel");
+    CHECK((message.msg_flags & MSG_TRUNC) != 0);
+    CHECK(sender.in.sin_port == from.in.sin_port);
+    CHECK(kernel.receive_datagram(server, message) == 0);
+    CHECK(message.msg_flags == 0);
+    CHECK(kernel.receive_datagram(server, message) == -EAGAIN);
+    CHECK((kernel.readiness(server) & POLLIN) == 0);
+}
+
+TEST_CASE("datagrams for nobody are refused later, and those for a full socket dropped") {
+    fake_kernel kernel(buffer_bytes);
+    address there(7000);
+    const int client = kernel.open(AF_INET, SOCK_DGRAM);
+    REQUIRE(kernel.connect(client, there.name(), there.length) == 0);
+    CHECK(kernel.send_datagram(client, "x", nullptr, 0) == 1);
+    CHECK(kernel.send_datagram(client, "x", nullptr, 0) == -ECONNREFUSED);
+    const int server = kernel.open(AF_INET, SOCK_DGRAM);
+    REQUIRE(kernel.bind(server, there.name(), there.length) == 0);
+    for (int i = 0; i < 3; ++i) {
+        CHECK(kernel.send_datagram(client, std::string(400, 'x'), nullptr, 0) == 400);
+    }
+    CHECK(kernel.send_datagram(client, std::string(70'000, 'x'), nullptr, 0) == -EMSGSIZE);
+    msghdr message = {};
+    CHECK(kernel.receive_datagram(server, message) == 0);
+    CHECK(kernel.receive_datagram(server, message) == 0);
+    CHECK(kernel.receive_datagram(server, message) == -EAGAIN);
+    kernel.close(server);
+    CHECK(kernel.bind(kernel.open(AF_INET, SOCK_DGRAM), there.name(), there.length) == 0);
+}
+
+TEST_CASE("options are kept and given back") {
+    fake_kernel kernel(buffer_bytes);
+    const int fd = kernel.open(AF_INET, SOCK_STREAM);
+    int value = 7;
+    socklen_t length = sizeof value;
+    CHECK(kernel.get_option(fd, SOL_SOCKET, SO_RCVBUF, &value, &length) == 0);
+    CHECK(value == 0);
+    value = 5;
+    CHECK(kernel.set_option(fd, SOL_SOCKET, SO_RCVBUF, &value, sizeof value) == 0);
+    value = 0;
+    CHECK(kernel.get_option(fd, SOL_SOCKET, SO_RCVBUF, &value, &length) == 0);
+    CHECK(value == 5);
+    CHECK(kernel.get_option(fd, SOL_SOCKET, SO_DOMAIN, &value, &length) == 0);
+    CHECK(value == AF_INET);
+    CHECK(kernel.set_option(-1, SOL_SOCKET, SO_RCVBUF, &value, sizeof value) == -EBADF);
+}
+
 TEST_CASE("bytes go through in order, and names tell both ends") {
     fake_kernel kernel(buffer_bytes);
     const auto [first, second] = connected(kernel);
@@ -153,7 +223,7 @@ TEST_CASE("sockets of the other families have names too") {
     length = sizeof six;
     CHECK(kernel.local_name(door6, reinterpret_cast<sockaddr*>(&six), &length) == 0);
     CHECK(six.sin6_port != 0);
-    CHECK(kernel.open(AF_INET, SOCK_RAW) == -EPROTONOSUPPORT);
+    CHECK(kernel.open(AF_INET, SOCK_SEQPACKET) == -EPROTONOSUPPORT);
     CHECK(kernel.open(12345, SOCK_STREAM) == -EAFNOSUPPORT);
 }
 

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -50,8 +51,8 @@ TEST_CASE("a job runs on another thread and is reported on the loop's") {
 }
 
 TEST_CASE("more jobs than threads are all done") {
-    loop on;
     std::deque<job> jobs;
+    loop on;  // dies first, and waits for the jobs
     for (int i = 0; i < 200; ++i) {
         on.helpers().submit(jobs.emplace_back(std::chrono::milliseconds(i % 3)));
     }
@@ -131,4 +132,26 @@ TEST_CASE("helper threads take no signal, so that it reaches the loop's thread")
     const timespec limit = {10, 0};
     CHECK(::sigtimedwait(&one, nullptr, &limit) == SIGUSR1);
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_CASE("a job is taken back as long as no thread has begun it") {
+    loop on;
+    std::deque<job> jobs;
+    for (int i = 0; i < 30; ++i) {
+        on.helpers().submit(jobs.emplace_back(std::chrono::milliseconds(10)));
+    }
+    std::size_t withdrawn = 0;
+    for (job& each : jobs) {
+        withdrawn += on.helpers().withdraw(each);
+    }
+    CHECK(withdrawn >= jobs.size() - helper_pool::threads_max);
+    for (job& each : jobs) {
+        CHECK_FALSE(on.helpers().withdraw(each));
+    }
+    const auto all_done = [&] {
+        return static_cast<std::size_t>(std::count_if(
+                   jobs.begin(), jobs.end(), [](const job& each) { return each.done; })) ==
+               jobs.size() - withdrawn;
+    };
+    CHECK(run_until(on, all_done, no_limit));
 }

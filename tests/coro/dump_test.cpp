@@ -11,8 +11,10 @@
 #include "coro/channel.h"
 #include "coro/event.h"
 #include "coro/fan_out.h"
+#include "coro/fiber.h"
 #include "coro/gather.h"
 #include "coro/mutex.h"
+#include "coro/pipeline.h"
 #include "coro/race.h"
 #include "coro/scope.h"
 #include "coro/signals.h"
@@ -55,6 +57,8 @@ task<int> seven_after(event& of) {
     co_await of.wait();
     co_return 7;
 }
+
+task<int> eight() { co_return 8; }
 
 // The line on which this is called, less `lines`.
 unsigned line_before(unsigned lines, unsigned line = __builtin_LINE()) { return line - lines; }
@@ -378,6 +382,45 @@ TEST_CASE("a signal writes the dump on stderr") {
     CHECK(contains(text, "for event\n"));
     ::close(ends[0]);
     ::close(kept);
+}
+
+TEST_CASE("a fiber is a line of its own, with the place of run_fiber and what it waits for") {
+    loop on;
+    event never;
+    const unsigned here = line_before(0);
+    auto plain = [&] { await(gather(wait_for_event(never), wait_for_event(never))); };
+    const seen found = look_at(on, run_fiber(plain));
+    REQUIRE(found.lines.size() == 4);
+    CHECK(found.wait(0).kind == std::string("fiber"));
+    CHECK(found.lines[1].depth == 1);
+    CHECK(found.wait(1).kind == std::string("gather"));
+    CHECK(found.lines[2].depth == 2);
+    CHECK(found.wait(3).kind == std::string("event"));
+    auto spawned = [here](const char* what, unsigned line) {
+        return "- " + std::string(what) +
+               ", spawned at coro/dump_test.cpp:" + std::to_string(here + line) + ",";
+    };
+    CHECK(contains(found.text, spawned("fiber", 2).c_str()));
+    CHECK(contains(found.text, spawned("task", 1).c_str()));
+}
+
+TEST_CASE("the jobs of a pipeline were spawned where it was written") {
+    loop on;
+    event never;
+    auto wait = [&never](int number) { return number == 0 ? seven_after(never) : eight(); };
+    const std::vector<int> numbers{0, 1, 2, 3};
+    const unsigned here = line_before(0);
+    task<void> story = from(numbers) | parallel(3, wait, ordered) | for_each([](int) {});
+    const seen found = look_at(on, std::move(story));
+    REQUIRE(found.lines.size() == 5);  // the pipeline, its source and three items
+    CHECK(found.wait(0).kind == std::string("join"));
+    CHECK(contains(found.text, "turn in a pipeline"));
+    const std::string place = "spawned at coro/dump_test.cpp:" + std::to_string(here + 1) + ",";
+    std::size_t times = 0;
+    for (std::size_t at = 0; (at = found.text.find(place, at)) != std::string::npos; ++at) {
+        ++times;
+    }
+    CHECK(times == 4);
 }
 
 TEST_SUITE_END();

@@ -117,13 +117,14 @@ TEST_CASE("a stack is used again, by size, and another thread has its own") {
     in_new_thread([] {
         const fiber_stack first = fiber_stacks::take(64 * 1024);
         fiber_stacks::give_back(first);
-        CHECK(fiber_stacks::kept() == 1);
-        in_new_thread([] { CHECK(fiber_stacks::kept() == 0); });
+        CHECK(fiber_stacks::kept(64 * 1024) == 1);
+        CHECK(fiber_stacks::kept(128 * 1024) == 0);
+        in_new_thread([] { CHECK(fiber_stacks::kept(64 * 1024) == 0); });
         const fiber_stack other = fiber_stacks::take(128 * 1024);
         CHECK(other.lowest != first.lowest);
         const fiber_stack again = fiber_stacks::take(64 * 1024);
         CHECK(again.lowest == first.lowest);
-        CHECK(fiber_stacks::kept() == 0);
+        CHECK(fiber_stacks::kept(64 * 1024) == 0);
         fiber_stacks::give_back(other);
         fiber_stacks::give_back(again);
     });
@@ -139,13 +140,13 @@ TEST_CASE("no more stacks are kept than the limit, and most of them without thei
         for (const fiber_stack& each : all) {
             fiber_stacks::give_back(each);
         }
-        CHECK(fiber_stacks::kept() == fiber_stacks::kept_max);
+        CHECK(fiber_stacks::kept(256 * 1024) == fiber_stacks::kept_max);
         CHECK(resident_bytes(all.front()) == all.front().bytes);
         CHECK(resident_bytes(all[fiber_stacks::warm_max]) <= fiber_stacks::cold_bytes);
         CHECK(access_of(all.back().lowest) == "none");
         // Cold ones are whole again when they are used.
         std::vector<fiber_stack> again;
-        while (fiber_stacks::kept() > 0) {
+        while (fiber_stacks::kept(256 * 1024) > 0) {
             again.push_back(fiber_stacks::take(256 * 1024));
             std::memset(again.back().lowest, 2, again.back().bytes);
         }
@@ -202,7 +203,7 @@ TEST_CASE("each thread has its own fibers and stacks") {
             for (int round = 0; round < 3; ++round) {
                 sum += play(story());
             }
-            CHECK(fiber_stacks::kept() == 50);
+            CHECK(fiber_stacks::kept(fiber_options().stack_bytes) == 50);
         });
     }
     for (std::thread& each : threads) {

@@ -123,6 +123,39 @@ void add_table(const ElfW(Shdr)& table, const ElfW(Shdr)& strings, std::uintptr_
     }
 }
 
+bool is_destructor(const char* mangled) noexcept {
+    const std::string_view name(mangled);
+    return name.find("D2Ev") != name.npos || name.find("D1Ev") != name.npos ||
+           name.find("D0Ev") != name.npos;
+}
+
+call_site look(bool skip_destructors) noexcept {
+    call_site site;
+    _Unwind_Backtrace(&add_frame, &site);
+    std::size_t hashed = 0;
+    const symbol* inner = nullptr;
+    for (std::size_t at = 0; at < site.depth && hashed < hashed_frames; ++at) {
+        const symbol* const found = find_symbol(site.frames[at]);
+        if (found == nullptr || found->whose == owner::nobody ||
+            (skip_destructors && is_destructor(found->name))) {
+            continue;
+        }
+        if (inner == nullptr) {
+            site.library = found->whose == owner::library;
+            site.tests = found->whose == owner::tests;
+        } else if (std::strstr(found->name, "4test9run_until") != nullptr &&
+                   std::strstr(inner->name, "4loop11start_timer") != nullptr) {
+            site.library = false;  // the time limit of the test itself
+        }
+        if (found->whose == owner::library) {
+            site.place = (site.place ^ site.frames[at]) * 0x100000001b3U;
+            ++hashed;
+        }
+        inner = found;
+    }
+    return site;
+}
+
 }  // namespace
 
 void load_symbols() {
@@ -156,30 +189,9 @@ void load_symbols() {
               [](const symbol& a, const symbol& b) { return a.begin < b.begin; });
 }
 
-call_site find_call_site() noexcept {
-    call_site site;
-    _Unwind_Backtrace(&add_frame, &site);
-    std::size_t hashed = 0;
-    const symbol* inner = nullptr;
-    for (std::size_t at = 0; at < site.depth && hashed < hashed_frames; ++at) {
-        const symbol* const found = find_symbol(site.frames[at]);
-        if (found == nullptr || found->whose == owner::nobody) {
-            continue;
-        }
-        if (inner == nullptr) {
-            site.library = found->whose == owner::library;
-        } else if (std::strstr(found->name, "4test9run_until") != nullptr &&
-                   std::strstr(inner->name, "4loop11start_timer") != nullptr) {
-            site.library = false;  // the time limit of the test itself
-        }
-        if (found->whose == owner::library) {
-            site.place = (site.place ^ site.frames[at]) * 0x100000001b3U;
-            ++hashed;
-        }
-        inner = found;
-    }
-    return site;
-}
+call_site find_call_site() noexcept { return look(false); }
+
+call_site find_owner_of_destroyed() noexcept { return look(true); }
 
 void print(const call_site& site) noexcept {
     int lines = 0;

@@ -19,10 +19,13 @@ struct call_site {
     std::array<std::uintptr_t, depth_max> frames;  // innermost first
     std::size_t depth = 0;
     bool library = false;     // the innermost function that is anybody's is the library's
+    bool tests = false;       // or a test's
     std::uint64_t place = 0;  // the same for calls that come about in the same way
 };
 
 call_site find_call_site() noexcept;
+// The same, but destructors are nobody's: so it is whoever has destroyed something.
+call_site find_owner_of_destroyed() noexcept;
 
 // The library's and the tests' functions on the way, innermost first, on stderr.
 void print(const call_site& site) noexcept;

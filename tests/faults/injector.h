@@ -25,6 +25,13 @@ struct plan {
     char test_case[200] = {};  // the one that ran
 };
 
+// The exit codes of a process that ended in good order: the case passed, it failed, or it was left
+// by an exception without tidying up what was the test's own.
+constexpr int case_passed = 0, case_failed = 3, breached_by_test = 4;
+
+// Has std::terminate say where it was called, and end with breached_by_test where a test did it.
+void blame_terminations() noexcept;
+
 // From the beginning of a test case to its end, in the process that runs it.
 void arm(plan& shared) noexcept;
 void disarm() noexcept;

@@ -103,6 +103,7 @@ std::string read_all(int fd) {
     ::dup2(output, STDERR_FILENO);
     ::alarm(process_seconds_max);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    blame_terminations();
     int failed = 0;
     {
         doctest::Context context(static_cast<int>(asked.doctest.size()), asked.doctest.data());
@@ -111,7 +112,7 @@ std::string read_all(int fd) {
         context.setOption("no-intro", true);
         failed = context.run();
     }
-    std::exit(failed == 0 ? 0 : 3);
+    std::exit(failed == 0 ? case_passed : case_failed);
 }
 
 // Runs the case at `index` with the plan as it is.
@@ -132,8 +133,8 @@ ending run_case(int index, const options& asked) {
         result.how = signal == SIGALRM ? "hangs" : std::string("dies of ") + ::strsignal(signal);
     } else {
         const int code = WEXITSTATUS(status);
-        result.good = code == 0 || code == 3;
-        result.passed = code == 0;
+        result.good = code == case_passed || code == case_failed || code == breached_by_test;
+        result.passed = code == case_passed;
         result.how = "ends with exit code " + std::to_string(code);
     }
     return result;

@@ -24,14 +24,17 @@ DATA = os.path.join(os.path.dirname(HERE), "data")
 KEPT_BYTES_MAX = 400  # of one input in the corpus
 KEPT_MAX = 150        # inputs of one target
 INPUT_BYTES_MAX = 1500
-PLAIN = set(range(33, 127)) - {ord("\\")}
+PLAIN = set(range(32, 127))
 
 
 def escaped(data):
     """One line of text, as the tables in tests/data have it."""
     names = {13: "\\r", 10: "\\n", 9: "\\t", 92: "\\\\"}
-    return "".join(names.get(byte) or (chr(byte) if byte in PLAIN or byte == 32 and 0 < at else
-                                       f"\\x{byte:02x}") for at, byte in enumerate(data))
+    # A line that began with '#' would be a comment, and blanks at the ends are easily lost.
+    ends = {0, len(data) - 1}
+    return "".join(names.get(byte) or
+                   (f"\\x{byte:02x}" if byte not in PLAIN or (at in ends and byte in b" #")
+                    else chr(byte)) for at, byte in enumerate(data))
 
 
 def unescaped(text):

@@ -1,5 +1,6 @@
 #include "tests/http/recorder.h"
 
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -117,4 +118,29 @@ TEST_CASE("pausing in a body gives the rest later and loses nothing") {
     CHECK(rest.empty());
     CHECK(events.complete);
     CHECK(events.pieces == 2);
+}
+
+TEST_CASE("an event that finds no memory refuses the message, whichever event it is") {
+    struct sink : request_events {
+        int left = 0;  // events until then
+        void on_head(const request_head&) override { next(); }
+        void on_body(std::string_view) override { next(); }
+        void on_complete(std::span<const header_view>) override { next(); }
+        void next() {
+            if (left-- == 0)
+                throw std::bad_alloc();
+        }
+    };
+    constexpr std::string_view bytes = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na";
+    for (int which = 0; which < 3; ++which) {
+        CAPTURE(which);
+        const limits sizes;
+        request_parser parser(sizes);
+        sink events;
+        events.left = which;
+        parser.feed(bytes, events);
+        CHECK(parser.error() == parse_error::out_of_memory);
+        CHECK(status_of(parser.error()) == 503);
+        CHECK(parser.feed("GET / HTTP/1.1\r\n", events) == 0);
+    }
 }

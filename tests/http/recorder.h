@@ -285,8 +285,9 @@ inline parse_error error_named(std::string_view word) {
         "unexpected_upgrade",
         "truncated_head",
         "truncated_body",
+        "out_of_memory",
     };
-    static_assert(std::size(names) == static_cast<std::size_t>(parse_error::truncated_body) + 1);
+    static_assert(std::size(names) == static_cast<std::size_t>(parse_error::out_of_memory) + 1);
     const auto found = std::find(std::begin(names), std::end(names), word);
     REQUIRE_MESSAGE(found != std::end(names), "no parse error is called ", std::string(word));
     return static_cast<parse_error>(found - std::begin(names));

@@ -313,7 +313,7 @@ TEST_CASE("closing an end while a coroutine waits for it ends the program with a
     CHECK(said.find("while a coroutine waits for it") != std::string::npos);
 }
 
-TEST_CASE("a loop that ends in the middle of a read leaves nothing behind") {
+TEST_CASE("a read given up just before its loop ends leaves nothing behind") {
     const int before = open_descriptors();
     {
         loop owner(options_with_seed(seed()));

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/fake_random.h"
+#include "core/result.h"
 #include "tests/support/certificates.h"
 #include "tests/support/support.h"
 
@@ -259,6 +260,26 @@ TEST_CASE("a CA that is not trusted, a revoked certificate and a missing list ha
     peer shown(server_side);
     talk(careful, shown);
     CHECK(careful.engine.failure() == tls_errc::crl_missing);
+}
+
+TEST_CASE("a host without a name is refused, for nothing could be verified") {
+    const tls_context ours = client_of();
+    for (const std::string_view host :
+         {std::string_view(""), std::string_view("."), std::string_view("[]"),
+          std::string_view("local\0host", 10)}) {
+        CHECK_THROWS_AS(tls_engine(ours, host, 443), error);
+    }
+}
+
+TEST_CASE("what a hostile certificate says of itself is shown harmless and short") {
+    certificate_wish wish;
+    wish.common_name = "evil\x1b[2J\nname" + std::string(50, 'x');
+    wish.names = "DNS:" + std::string(5000, 'y') + ",DNS:a\x1b]0;b";
+    std::string detail;
+    CHECK(verdict_on(wish, "localhost", &detail) == tls_errc::wrong_host);
+    CHECK(detail.size() < 700);
+    CHECK(detail.find('\x1b') == std::string::npos);
+    CHECK(detail.find('\n') == std::string::npos);
 }
 
 TEST_CASE("without verification anything is accepted") {

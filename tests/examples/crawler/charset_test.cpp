@@ -21,7 +21,8 @@ std::string read(string_view bytes, string_view charset = {}, std::size_t piece 
 }
 
 TEST_CASE("valid UTF-8 is handed through without a copy") {
-    const std::string page = "<p>caf\xc3\xa9 \xe6\xbc\xa2 \xf0\x9f\x98\x80</p>";
+    const std::string page = "<p>caf\xc3\xa9 \xe6\xbc\xa2 \xf0\x9f\x98\x80</p>" +
+                             std::string(ringlet::crawler::charset_search_bytes, 'x');
     utf8_reader reader("UTF-8");
     CHECK(static_cast<const void*>(reader.read(page).data()) == page.data());
     CHECK(reader.finish().empty());
@@ -100,6 +101,19 @@ TEST_CASE("what is wrong becomes a replacement character and the rest stays") {
                "windows-1252") == "a" + mark + "b");
     CHECK(read("a\x8a", "shift_jis") == "a" + mark);
     CHECK(read("a\0b"s) == "a" + mark + "b");
+}
+
+TEST_CASE("the charset does not depend on the pieces that a page comes in") {
+    const std::string pages[] = {
+        "\xff\xfe" "a\0<\0"s, "\xef\xbb\xbf\xc3\xa9", "<meta charset=windows-1251>\xcf",
+        "\2\0\xbd"s, "\xc3\xa9 and \xe9", std::string(2000, 'x') + "\xc3\xa9\0\xe9\xc3"s};
+    for (const std::string& page : pages) {
+        CAPTURE(page);
+        for (std::size_t piece = 1; piece < std::min<std::size_t>(page.size(), 9); ++piece)
+            CHECK(read(page, {}, piece) == read(page));
+    }
+    CHECK(read("\xc3\xa9 and \xe9") == "\xc3\xa9 and \xc3\xa9");
+    CHECK(read("\2\0\xbd"s) == "\2\xef\xbf\xbd\xc2\xbd");
 }
 
 TEST_CASE("a character may be cut anywhere") {

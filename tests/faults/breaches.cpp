@@ -1,0 +1,66 @@
+// Whose fault an abort is. A test unwound by the exception that a fault became may leave behind
+// what it had promised to end: its own scope unjoined, its own operation in flight. A test's own
+// handler may throw where it may not. Those processes end with `breached_by_test`; when the library
+// does such a thing, they abort.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+
+#include "tests/faults/call_sites.h"
+#include "tests/faults/injector.h"
+
+namespace {
+
+// What only the owner of the object can do wrong.
+constexpr std::string_view owners_duties[] = {
+    "an operation was destroyed while the kernel still owns it",
+    "a scope was destroyed while its children live: join it first",
+    "queued work was destroyed before it ran",
+    "a resolver was destroyed while a coroutine waits for it",
+    "a stream was closed while a coroutine waits for it",
+    "something was destroyed while a coroutine waits for it",
+};
+
+[[noreturn]] void blame_test(const char* what) {
+    std::fprintf(stderr, "fail_nth: the test's own doing: %s\n", what);
+    std::fflush(nullptr);
+    ::_exit(ringlet::faults::breached_by_test);
+}
+
+}  // namespace
+
+// ringlet::detail::die(const char*, const char*, int), led here by the linker.
+extern "C" {
+[[noreturn]] void __real__ZN7ringlet6detail3dieEPKcS2_i(const char* sentence, const char* file,
+                                                        int line);
+[[noreturn]] void __wrap__ZN7ringlet6detail3dieEPKcS2_i(const char* sentence, const char* file,
+                                                        int line);
+void __wrap__ZN7ringlet6detail3dieEPKcS2_i(const char* sentence, const char* file, int line) {
+    for (const std::string_view duty : owners_duties) {
+        if (sentence == duty && ringlet::faults::find_owner_of_destroyed().tests) {
+            blame_test(sentence);
+        }
+    }
+    ringlet::faults::print(ringlet::faults::find_call_site());
+    __real__ZN7ringlet6detail3dieEPKcS2_i(sentence, file, line);
+}
+}
+
+namespace ringlet::faults {
+
+void blame_terminations() noexcept {
+    std::set_terminate([] {
+        const call_site site = find_call_site();
+        if (site.tests) {
+            blame_test("it throws where that ends the program");
+        }
+        std::fputs("terminate called in\n", stderr);
+        print(site);
+        std::abort();
+    });
+}
+
+}  // namespace ringlet::faults
