@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <ranges>
+#include <vector>
 
 #include "coro/fan_out.h"
 #include "coro/run.h"
@@ -22,14 +22,15 @@ double now_ns(clockid_t clock) {
 task<void> spawn_all(loop& owner, long count, std::size_t at_once) {
     process_options what;
     what.arguments = {"/bin/true"};
-    auto spawn_one = [&](long) -> task<void> {
+    auto spawn_one = [&](char) -> task<void> {
         process child(owner, what);
         const process_status how = co_await child.wait();
         if (!how.ok()) {
             throw error(std::make_error_code(std::errc::io_error), "/bin/true: " + how.text());
         }
     };
-    co_await fan_out(std::views::iota(0L, count), at_once, spawn_one);
+    const std::vector<char> places(static_cast<std::size_t>(count));
+    co_await fan_out(places, at_once, spawn_one);
 }
 
 }  // namespace

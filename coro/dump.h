@@ -16,7 +16,7 @@
 namespace ringlet {
 
 struct live_job {
-    const job* which;
+    const job* which;              // gone when it has ended
     std::size_t depth = 0;         // how many parents are above it
     bool waits = false;            // false: it runs, or awaits what is not ours
     wait_description wait = {};

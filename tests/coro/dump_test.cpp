@@ -200,7 +200,6 @@ TEST_CASE("gather, race and with_timeout are told with their children below them
     CHECK(all.wait().detail == "2 children");
     for (const std::size_t child : {1U, 2U}) {
         CHECK(all.lines[child].depth == 1);
-        CHECK(all.lines[child].which->describe() == "task");
         CHECK(std::string(all.wait(child).kind) == "event");
     }
     const std::string place = "coro/dump_test.cpp:" + std::to_string(line);
@@ -272,7 +271,8 @@ TEST_CASE("workers of fan_out and as_completed were spawned where that was calle
     };
     const seen found = look_at(on, fans(never, line));
     REQUIRE(found.lines.size() == 3);
-    CHECK(found.lines[1].which->spawned().line == 0 + line);
+    CHECK(contains(found.text, ("\n  - task, spawned at coro/dump_test.cpp:" +
+                                std::to_string(line) + ", waits").c_str()));
     CHECK(found.lines[2].depth == 1);
 
     const auto completes = [](event& of) -> task<void> {
