@@ -199,6 +199,11 @@ TEST_CASE("each thread has its own fibers and stacks") {
     std::vector<std::thread> threads;
     std::atomic<int> sum{0};
     for (int i = 0; i < 3; ++i) {
+        if (detail::thread_sanitizer && driver_name() == "uring" && !threads.empty()) {
+            // It does not see the kernel map a ring where one of another thread was.
+            threads.back().join();
+            threads.pop_back();
+        }
         threads.emplace_back([&] {
             for (int round = 0; round < 3; ++round) {
                 sum += play(story());
