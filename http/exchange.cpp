@@ -192,6 +192,9 @@ bool exchange::keep_alive_wanted() const noexcept {
 
 write_error exchange::respond(int status, std::string_view content_type,
                               std::string_view body) noexcept {
+    if (closed()) {
+        return write_error::out_of_memory;  // that was the answer to an earlier call
+    }
     RINGLET_REQUIRE(answer_ == answer::none, "a request was answered twice");
     if (status_forbids_body(status) || status_line(status).empty()) {
         const header_view type{"Content-Type", content_type};
@@ -244,6 +247,9 @@ write_error exchange::respond(int status, std::span<const header_view> headers,
 
 write_error exchange::start_response(int status, std::span<const header_view> headers,
                                      body_framing framing) noexcept {
+    if (closed()) {
+        return write_error::out_of_memory;
+    }
     RINGLET_REQUIRE(answer_ == answer::none, "a response was started twice");
     if (status == 101) {
         return write_error::bad_status;  // no other protocol is spoken here
@@ -281,6 +287,9 @@ write_error exchange::start_response(int status, std::span<const header_view> he
 }
 
 bool exchange::write(std::string_view bytes) noexcept {
+    if (closed()) {
+        return false;
+    }
     RINGLET_REQUIRE(answer_ == answer::streaming, "a body was written without a response head");
     if (no_body_ || bytes.empty()) {
         return true;
@@ -308,6 +317,9 @@ bool exchange::write(std::string_view bytes) noexcept {
 }
 
 bool exchange::finish() noexcept {
+    if (closed()) {
+        return false;
+    }
     RINGLET_REQUIRE(answer_ == answer::streaming, "a response was finished that was not started");
     if (sized_ && body_left_ > 0 && !no_body_) {
         abort();

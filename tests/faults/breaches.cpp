@@ -3,7 +3,9 @@
 // handler may throw where it may not. Those processes end with `breached_by_test`; when the library
 // does such a thing, they abort.
 #include <unistd.h>
+#include <unwind.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -24,6 +26,9 @@ constexpr std::string_view owners_duties[] = {
     "something was destroyed while a coroutine waits for it",
 };
 
+// Where the unwinder has looked last: in the end, the function that no exception may leave.
+thread_local std::uintptr_t last_looked_at = 0;
+
 [[noreturn]] void blame_test(const char* what) {
     std::fprintf(stderr, "fail_nth: the test's own doing: %s\n", what);
     std::fflush(nullptr);
@@ -40,12 +45,24 @@ extern "C" {
                                                         int line);
 void __wrap__ZN7ringlet6detail3dieEPKcS2_i(const char* sentence, const char* file, int line) {
     for (const std::string_view duty : owners_duties) {
-        if (sentence == duty && ringlet::faults::find_owner_of_destroyed().tests) {
+        if (sentence == duty && ringlet::faults::is_armed() && ringlet::faults::find_owner_of_destroyed().tests) {
             blame_test(sentence);
         }
     }
-    ringlet::faults::print(ringlet::faults::find_call_site());
     __real__ZN7ringlet6detail3dieEPKcS2_i(sentence, file, line);
+}
+
+// What the unwinder asks of each frame of ours, led here as well.
+_Unwind_Reason_Code __real___gxx_personality_v0(int version, _Unwind_Action actions,
+                                                _Unwind_Exception_Class kind,
+                                                _Unwind_Exception* thrown,
+                                                _Unwind_Context* frame);
+_Unwind_Reason_Code __wrap___gxx_personality_v0(int version, _Unwind_Action actions,
+                                                _Unwind_Exception_Class kind,
+                                                _Unwind_Exception* thrown,
+                                                _Unwind_Context* frame) {
+    last_looked_at = static_cast<std::uintptr_t>(_Unwind_GetIP(frame));
+    return __real___gxx_personality_v0(version, actions, kind, thrown, frame);
 }
 }
 
@@ -53,8 +70,8 @@ namespace ringlet::faults {
 
 void blame_terminations() noexcept {
     std::set_terminate([] {
-        const call_site site = find_call_site();
-        if (site.tests) {
+        const call_site site = find_call_site_above(last_looked_at);
+        if (site.tests && is_armed()) {
             blame_test("it throws where that ends the program");
         }
         std::fputs("terminate called in\n", stderr);

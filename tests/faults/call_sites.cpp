@@ -129,12 +129,15 @@ bool is_destructor(const char* mangled) noexcept {
            name.find("D0Ev") != name.npos;
 }
 
-call_site look(bool skip_destructors) noexcept {
+call_site look(bool skip_destructors, std::uintptr_t from = 0) noexcept {
     call_site site;
     _Unwind_Backtrace(&add_frame, &site);
     std::size_t hashed = 0;
     const symbol* inner = nullptr;
-    for (std::size_t at = 0; at < site.depth && hashed < hashed_frames; ++at) {
+    const auto end = site.frames.begin() + static_cast<std::ptrdiff_t>(site.depth);
+    const auto first = std::find(site.frames.begin(), end, from - 1);
+    std::size_t at = first == end ? 0 : static_cast<std::size_t>(first - site.frames.begin());
+    for (; at < site.depth && hashed < hashed_frames; ++at) {
         const symbol* const found = find_symbol(site.frames[at]);
         if (found == nullptr || found->whose == owner::nobody ||
             (skip_destructors && is_destructor(found->name))) {
@@ -192,6 +195,8 @@ void load_symbols() {
 call_site find_call_site() noexcept { return look(false); }
 
 call_site find_owner_of_destroyed() noexcept { return look(true); }
+
+call_site find_call_site_above(std::uintptr_t address) noexcept { return look(false, address); }
 
 void print(const call_site& site) noexcept {
     int lines = 0;

@@ -24,7 +24,9 @@ struct call_site {
 };
 
 call_site find_call_site() noexcept;
-// The same, but destructors are nobody's: so it is whoever has destroyed something.
+// The same without the frames inside the one that returns to `address`.
+call_site find_call_site_above(std::uintptr_t address) noexcept;
+// The same as the first, but destructors are nobody's: so it is whoever has destroyed something.
 call_site find_owner_of_destroyed() noexcept;
 
 // The library's and the tests' functions on the way, innermost first, on stderr.

@@ -23,6 +23,8 @@ void arm(plan& shared) noexcept {
 
 void disarm() noexcept { armed = nullptr; }
 
+bool is_armed() noexcept { return armed != nullptr; }
+
 bool strikes(kind what, const char* name) noexcept {
     plan* const shared = armed;
     if (shared == nullptr || looking || shared->struck) {

@@ -35,6 +35,7 @@ void blame_terminations() noexcept;
 // From the beginning of a test case to its end, in the process that runs it.
 void arm(plan& shared) noexcept;
 void disarm() noexcept;
+bool is_armed() noexcept;
 
 // Counts one request of the library's. True when it has to fail. `name` is for the report.
 bool strikes(kind what, const char* name) noexcept;

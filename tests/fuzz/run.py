@@ -124,7 +124,7 @@ def main():
     parser.add_argument("targets", nargs="*")
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--keep", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     there = sorted(os.path.basename(path)[:-4] for path in glob.glob(os.path.join(HERE, "*.cpp")))
     there.remove("main")
     targets = options.targets or there

@@ -263,6 +263,7 @@ TEST_CASE("an answer may come later, and the request is kept for it") {
         co_await until([&] { return !all.empty(); });
         co_await pass_time();
         CHECK(all.size() == 1);  // the second waits for the answer to the first
+        REQUIRE(all[0]->aborts == 0);
         const http::request_head& seen = all[0]->at->request();
         CHECK(seen.path == "/first");
         CHECK(seen.query == "q=1");
