@@ -48,6 +48,22 @@ bool is_redirect(int status) noexcept {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+// What this machine lacks for the moment; it says nothing about the site.
+bool is_own_failure(std::error_code code) noexcept {
+    return code == std::errc::too_many_files_open ||
+           code == std::errc::too_many_files_open_in_system || code == std::errc::no_buffer_space ||
+           code == std::errc::not_enough_memory || code == std::errc::address_not_available;
+}
+
+// Empty when every link of the page was looked at.
+std::string lost_links(const link_extractor& from, std::size_t too_long) {
+    if (!from.stopped_because().empty()) {
+        return "links: the rest of the page was not read: " + std::string(from.stopped_because());
+    }
+    too_long += from.overlong();
+    return too_long == 0 ? "" : "links: too long to follow: " + std::to_string(too_long);
+}
+
 std::string describe(const http::client_error& failure) {
     return std::string(http::phase_text(failure.phase())) + ": " + failure.cause();
 }
@@ -181,7 +197,7 @@ task<void> crawl::fetch(page& next, row& what) {
             const host& site = frontier_.host_of(where);
             what.error = site.robots_failure.empty()
                              ? "robots: disallowed by " + site.origin + "/robots.txt"
-                             : "robots.txt: " + site.robots_failure;
+                             : site.robots_failure;
             co_return;
         }
         http::client_request request;
@@ -217,10 +233,11 @@ task<void> crawl::read_page(http::incoming& answer, const http::url& base, row& 
     if (what.final_url != what.url) {
         frontier_.mark(what.final_url);
     }
+    std::size_t too_long = 0;
     auto sink = [&](const reference& found_here) {
         ++what.links;
         if (what.depth < options_.depth && !found_here.nofollow) {
-            found(base, found_here.base, found_here.url, what.depth + 1);
+            too_long += !found(base, found_here.base, found_here.url, what.depth + 1);
         }
     };
     std::optional<link_extractor> extractor;
@@ -245,25 +262,25 @@ task<void> crawl::read_page(http::incoming& answer, const http::url& base, row& 
     }
     if (extractor) {
         extractor->finish();
+        what.error = lost_links(*extractor, too_long);
     }
     what.bytes = answer.body_bytes();
     what.timings = answer.timings();
 }
 
-void crawl::found(const http::url& base, std::string_view reference_base, std::string_view text,
+// False when the URL is too long to be one.
+bool crawl::found(const http::url& base, std::string_view reference_base, std::string_view text,
                   unsigned depth) {
     const http::url* from = &base;
     if (!reference_base.empty() &&
         http::url::resolve(base, reference_base, scratch_base_) == http::url_error::none) {
         from = &scratch_base_;
     }
-    if (http::url::resolve(*from, text, scratch_) != http::url_error::none ||
-        !in_site(scratch_)) {
-        return;
-    }
-    if (frontier_.add(scratch_, depth)) {
+    const http::url_error bad = http::url::resolve(*from, text, scratch_);
+    if (bad == http::url_error::none && in_site(scratch_) && frontier_.add(scratch_, depth)) {
         changed_.set();
     }
+    return bad != http::url_error::too_long;
 }
 
 task<void> crawl::skip_body(http::incoming& answer) {
@@ -287,9 +304,18 @@ task<bool> crawl::allowed(const http::url& where) {
     }
     if (site.robots == host::robots_state::unknown) {
         site.robots = host::robots_state::asked;
-        co_await ask_robots(site, where);
-        site.robots = host::robots_state::known;
+        std::exception_ptr failure;
+        try {
+            co_await ask_robots(site, where);
+            site.robots = host::robots_state::known;
+        } catch (...) {
+            site.robots = host::robots_state::unknown;  // the next page asks again
+            failure = std::current_exception();
+        }
         changed_.set();
+        if (failure) {
+            std::rethrow_exception(failure);
+        }
     }
     co_return site.policy.allows(where.target());
 }
@@ -326,7 +352,14 @@ task<void> crawl::ask_robots(host& site, const http::url& where) {
         outcome.body = body;
     } catch (const http::client_error& failure) {
         outcome.status = 0;
-        site.robots_failure = describe(failure);
+        site.robots_failure = "robots.txt: " + describe(failure);
+        if (is_own_failure(failure.code())) {
+            throw std::runtime_error(std::exchange(site.robots_failure, {}));
+        }
+    }
+    if (outcome.status >= 500) {
+        site.robots_failure = "robots: " + site.origin + "/robots.txt is unavailable (" +
+                              std::to_string(outcome.status) + ")";
     }
     site.policy = robots_policy_for(outcome, options_.user_agent);
 }
