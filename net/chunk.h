@@ -16,6 +16,11 @@
 
 namespace ringlet {
 
+namespace detail {
+std::byte* allocate_piece(std::size_t bytes) noexcept;  // null: no memory
+void free_piece(std::byte* piece, std::size_t bytes) noexcept;
+}  // namespace detail
+
 class chunk {
 public:
     chunk() noexcept = default;
@@ -28,7 +33,11 @@ public:
         }
     }
     // Memory of its own, to be filled through `data`.
-    explicit chunk(std::size_t bytes) : data_(new std::byte[bytes]), bytes_(bytes) {}
+    explicit chunk(std::size_t bytes) : data_(detail::allocate_piece(bytes)), bytes_(bytes) {
+        if (data_ == nullptr) {
+            throw std::bad_alloc();
+        }
+    }
     // A copy of `bytes`.
     explicit chunk(std::span<const std::byte> bytes) : chunk(bytes.size()) {
         std::copy(bytes.begin(), bytes.end(), data_);
@@ -59,7 +68,7 @@ public:
 private:
     // Without memory for a copy the buffer stays lent: nothing may get lost.
     void own() noexcept {
-        auto* const copy = new (std::nothrow) std::byte[bytes_];
+        auto* const copy = detail::allocate_piece(bytes_);
         if (copy == nullptr) {
             return;
         }
@@ -72,7 +81,7 @@ private:
             loop_->give_back(buffer_);
             loop_ = nullptr;
         } else {
-            delete[] data_;
+            detail::free_piece(data_, bytes_);
         }
         data_ = nullptr;
     }

@@ -65,3 +65,22 @@ TEST_CASE("chunks that are kept while buffers grow scarce become copies, and sta
         }
     }, 3);
 }
+
+TEST_CASE("blocks of dead chunks serve later ones of any size they hold") {
+    detail::fake_random random(seed());
+    std::vector<chunk> alive;
+    std::vector<char> marks;
+    for (int round = 0; round < 3000; ++round) {
+        if (alive.size() > 100 || (!alive.empty() && random.chance(50))) {
+            const std::size_t at = random.below(static_cast<std::uint32_t>(alive.size()));
+            CHECK(alive[at].text() == std::string(alive[at].size(), marks[at]));
+            alive.erase(alive.begin() + static_cast<std::ptrdiff_t>(at));
+            marks.erase(marks.begin() + static_cast<std::ptrdiff_t>(at));
+        } else {
+            chunk fresh(std::size_t{1} + random.below(40'000));
+            marks.push_back(static_cast<char>('a' + round % 26));
+            std::fill_n(fresh.data(), fresh.size(), static_cast<std::byte>(marks.back()));
+            alive.push_back(std::move(fresh));
+        }
+    }
+}
