@@ -45,7 +45,8 @@ extern "C" {
                                                         int line);
 void __wrap__ZN7ringlet6detail3dieEPKcS2_i(const char* sentence, const char* file, int line) {
     for (const std::string_view duty : owners_duties) {
-        if (sentence == duty && ringlet::faults::is_armed() && ringlet::faults::find_owner_of_destroyed().tests) {
+        if (sentence == duty && ringlet::faults::is_armed() &&
+            ringlet::faults::find_owner_of_destroyed().tests) {
             blame_test(sentence);
         }
     }
