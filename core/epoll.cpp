@@ -30,7 +30,7 @@ namespace {
 using access = driver_access;
 using detail::begin_connect;
 using detail::end_connect;
-using detail::outcome;
+using detail::call_result;
 using detail::set_nonblocking;
 using detail::try_transfer;
 using detail::try_write;
@@ -492,11 +492,11 @@ std::int32_t epoll_driver::perform(operation& op, lent_buffer& buffer) noexcept 
         case opcode::connect: return end_connect(fd);
         case opcode::receive: return receive(fd, buffer);
         case opcode::receive_into:
-            return outcome([&] {
+            return call_result([&] {
                 return ::recv(fd, access::memory(op), access::length(op), MSG_DONTWAIT);
             });
         case opcode::receive_message:
-            return outcome([&] {
+            return call_result([&] {
                 return ::recvmsg(fd, static_cast<msghdr*>(access::memory(op)),
                                  MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
             });
@@ -507,7 +507,7 @@ std::int32_t epoll_driver::perform(operation& op, lent_buffer& buffer) noexcept 
 
 std::int32_t epoll_driver::accept_one(int fd) noexcept {
     for (;;) {
-        const std::int32_t result = outcome(
+        const std::int32_t result = call_result(
             [&] { return ::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); });
         if (result >= 0) {
             forget(result);
@@ -532,7 +532,7 @@ std::int32_t epoll_driver::receive(int fd, lent_buffer& buffer) noexcept {
         return -EAGAIN;
     }
     const std::int32_t result =
-        outcome([&] { return ::recv(fd, buffer.data, buffers_.bytes, MSG_DONTWAIT); });
+        call_result([&] { return ::recv(fd, buffer.data, buffers_.bytes, MSG_DONTWAIT); });
     if (result <= 0) {
         buffers_.give_back(buffer.id);
         buffer = {};

@@ -29,12 +29,12 @@ inline std::int32_t try_write(operation& op, bool ready) noexcept {
         return try_transfer(op, driver_access::length(op), ready);
     }
     if (driver_access::code(op) == opcode::send) {
-        return outcome([&] {
+        return call_result([&] {
             return ::send(fd, driver_access::memory(op), driver_access::length(op), flags);
         });
     }
     const auto* message = static_cast<const msghdr*>(driver_access::memory(op));
-    return outcome([&] { return ::sendmsg(fd, message, flags); });
+    return call_result([&] { return ::sendmsg(fd, message, flags); });
 }
 
 // Begins to connect; -EINPROGRESS means: wait for EPOLLOUT.

@@ -62,7 +62,7 @@ int file_operation::perform(file_operation& op) noexcept {
         // After EINTR the descriptor is closed all the same: another try would close a stranger's.
         return ::close(access::fd(op)) == 0 || errno == EINTR ? 0 : -errno;
     }
-    return detail::outcome([&] { return call(op); });
+    return detail::call_result([&] { return call(op); });
 }
 
 void file_operation::call_job::block(helper_job& job) noexcept {

@@ -1,6 +1,6 @@
 // System calls as completions' results: what drivers do for an operation on a real descriptor, none
 // of which blocks. -EAGAIN means that the descriptor has to become ready first. Loop thread only,
-// but for `outcome`.
+// but for `call_result`.
 #pragma once
 
 #include <fcntl.h>
@@ -19,7 +19,7 @@ namespace ringlet::detail {
 
 // A system call's result as a completion's, after as many tries as signals demanded.
 template <class Call>
-std::int32_t outcome(Call call) noexcept {
+std::int32_t call_result(Call call) noexcept {
     for (;;) {
         const auto value = call();
         if (value >= 0) {
@@ -41,7 +41,7 @@ inline std::int32_t try_transfer(const operation& op, std::size_t bytes, bool re
     const bool reads = driver_access::code(op) == opcode::read;
     const int fd = driver_access::fd(op);
     iovec part{driver_access::memory(op), std::min(bytes, transfer_bytes_max)};
-    const std::int32_t result = outcome([&] {
+    const std::int32_t result = call_result([&] {
         return reads ? ::preadv2(fd, &part, 1, -1, RWF_NOWAIT)
                      : ::pwritev2(fd, &part, 1, -1, RWF_NOWAIT);
     });
@@ -55,7 +55,7 @@ inline std::int32_t try_transfer(const operation& op, std::size_t bytes, bool re
         }
         part.iov_len = std::min<std::size_t>(part.iov_len, PIPE_BUF);
     }
-    return outcome([&] {
+    return call_result([&] {
         return reads ? ::read(fd, part.iov_base, part.iov_len)
                      : ::write(fd, part.iov_base, part.iov_len);
     });

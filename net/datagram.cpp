@@ -249,7 +249,7 @@ task<void> datagram_socket::send_raw(std::span<const std::byte> bytes, raw_addre
         // The socket counts as writable though this receiver's queue is full, and no event tells
         // when it no longer is.
         for (nanoseconds pause = full_pause_min;; pause = std::min(pause * 2, full_pause_max)) {
-            outcome = detail::outcome([&] {
+            outcome = detail::call_result([&] {
                 return ::sendmsg(at.descriptor(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
             });
             if (outcome != -EAGAIN) {

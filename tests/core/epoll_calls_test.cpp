@@ -9,8 +9,8 @@ using namespace ringlet;
 
 TEST_CASE("a call's outcome is its value or its errno, and a signal is no outcome") {
     int tries = 0;
-    CHECK(detail::outcome([] { return 7; }) == 7);
-    CHECK(detail::outcome([&] {
+    CHECK(detail::call_result([] { return 7; }) == 7);
+    CHECK(detail::call_result([&] {
               errno = ++tries < 3 ? EINTR : EPIPE;
               return -1;
           }) == -EPIPE);

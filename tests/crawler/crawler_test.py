@@ -479,8 +479,9 @@ def lost_output(test):
         file.writelines(f"{test.server.url('dead', f'/{n}')}\n" for n in range(3000))
 
     def run(shell, *options):
-        done = subprocess.run(["bash", "-c", shell, test.crawler, *options], timeout=60, check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(["bash", "-c", shell, test.crawler, *options], timeout=60,
+                              check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True)
         return done.returncode, done.stderr
 
     reader_gone = 'set -o pipefail; "$0" "$@" | head -1 > /dev/null'
