@@ -162,7 +162,7 @@ task<void> client::connect(incoming::state& state) {
     state.timings.resolved = loop_.now();
     tcp_stream stream =
         co_await state.timed(phase::connect, options_.connect_timeout,
-                             ringlet::connect(loop_, std::move(addresses), options_.connect));
+                             open_socket(std::move(addresses)));
     state.timings.connected = loop_.now();
     if (state.where.secure()) {
         std::string host(state.where.host_bare());

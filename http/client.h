@@ -52,7 +52,7 @@ private:
 };
 
 struct client_options {
-    std::size_t connections_max = 100;                    // requests at a time, over all hosts
+    std::size_t connections_max = 100;                    // over all hosts, kept ones included
     std::size_t connections_per_host_max = 0;             // 0: only the global limit
     std::size_t idle_connections_max = 100;               // kept open between requests
     nanoseconds idle_timeout = std::chrono::seconds(15);  // then an idle connection is closed
@@ -188,6 +188,7 @@ private:
     void keep_or_close(incoming::state& state) noexcept;
     detail::host_entry& host_of(const url& where);
     void leave_host(detail::host_entry& host) noexcept;
+    task<tcp_stream> open_socket(std::vector<address> addresses);
     void close_oldest() noexcept;
     void unlink_idle(detail::client_connection& idle) noexcept;
     void start_reaping();

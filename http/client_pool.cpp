@@ -1,8 +1,19 @@
 #include "http/client_pool.h"
 
+#include "coro/suspension.h"
 #include "http/incoming.h"
 
 namespace ringlet::http {
+namespace {
+
+constexpr int socket_attempts_max = 8;  // with waits of 1, 2, 4, ... 64 ms in between
+
+bool lacks_descriptors(std::error_code code) noexcept {
+    return code == std::errc::too_many_files_open ||
+           code == std::errc::too_many_files_open_in_system;
+}
+
+}  // namespace
 
 using detail::client_connection;
 using detail::host_entry;
@@ -67,6 +78,27 @@ void client::unlink_idle(client_connection& idle) noexcept {
     (idle.older != nullptr ? idle.older->newer : oldest_idle_) = idle.newer;
     (idle.newer != nullptr ? idle.newer->older : newest_idle_) = idle.older;
     --stats_.idle;
+}
+
+// Kept connections count as connections: the oldest make room. So they do when the process has no
+// descriptor left; closing one takes the loop a few turns, so that the socket is asked for again.
+task<tcp_stream> client::open_socket(std::vector<address> addresses) {
+    while (stats_.idle > places_.available()) {
+        close_oldest();
+    }
+    for (int attempt = 1;; ++attempt) {
+        try {
+            co_return co_await ringlet::connect(loop_, addresses, options_.connect);
+        } catch (const error& failure) {
+            if (!lacks_descriptors(failure.code()) || attempt == socket_attempts_max) {
+                throw;
+            }
+        }
+        if (oldest_idle_ != nullptr) {
+            close_oldest();
+        }
+        co_await sleep_for(std::chrono::milliseconds(1 << (attempt - 1)));
+    }
 }
 
 void client::close_oldest() noexcept {

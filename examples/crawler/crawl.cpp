@@ -48,6 +48,14 @@ bool is_redirect(int status) noexcept {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+// What this machine lacks for the moment; it says nothing about the site.
+bool is_own_failure(std::error_code code) noexcept {
+    return code == std::errc::too_many_files_open ||
+           code == std::errc::too_many_files_open_in_system ||
+           code == std::errc::no_buffer_space || code == std::errc::not_enough_memory ||
+           code == std::errc::address_not_available;
+}
+
 std::string describe(const http::client_error& failure) {
     return std::string(http::phase_text(failure.phase())) + ": " + failure.cause();
 }
@@ -181,7 +189,7 @@ task<void> crawl::fetch(page& next, row& what) {
             const host& site = frontier_.host_of(where);
             what.error = site.robots_failure.empty()
                              ? "robots: disallowed by " + site.origin + "/robots.txt"
-                             : "robots.txt: " + site.robots_failure;
+                             : site.robots_failure;
             co_return;
         }
         http::client_request request;
@@ -287,9 +295,18 @@ task<bool> crawl::allowed(const http::url& where) {
     }
     if (site.robots == host::robots_state::unknown) {
         site.robots = host::robots_state::asked;
-        co_await ask_robots(site, where);
-        site.robots = host::robots_state::known;
+        std::exception_ptr failure;
+        try {
+            co_await ask_robots(site, where);
+            site.robots = host::robots_state::known;
+        } catch (...) {
+            site.robots = host::robots_state::unknown;  // the next page asks again
+            failure = std::current_exception();
+        }
         changed_.set();
+        if (failure) {
+            std::rethrow_exception(failure);
+        }
     }
     co_return site.policy.allows(where.target());
 }
@@ -326,7 +343,14 @@ task<void> crawl::ask_robots(host& site, const http::url& where) {
         outcome.body = body;
     } catch (const http::client_error& failure) {
         outcome.status = 0;
-        site.robots_failure = describe(failure);
+        site.robots_failure = "robots.txt: " + describe(failure);
+        if (is_own_failure(failure.code())) {
+            throw std::runtime_error(std::exchange(site.robots_failure, {}));
+        }
+    }
+    if (outcome.status >= 500) {
+        site.robots_failure = "robots: " + site.origin + "/robots.txt is unavailable (" +
+                              std::to_string(outcome.status) + ")";
     }
     site.policy = robots_policy_for(outcome, options_.user_agent);
 }

@@ -15,7 +15,9 @@ constexpr const char* footer =
     "https: the system's CAs are trusted, or those that SSL_CERT_FILE and SSL_CERT_DIR name.\n"
     "Exit codes: 0 the crawl ended; 2 bad options, bad URLs or unwritable output;\n"
     "130 interrupted (Ctrl-C or SIGTERM: what is in flight ends and is written; a second\n"
-    "time cuts it). Pages that fail have a row with the cause and change no exit code.";
+    "time cuts it). Pages that fail have a row with the cause and change no exit code.\n"
+    "No file is both read and written, nor written twice; when the rows can no longer be\n"
+    "written the crawl ends, and report and summary tell of what it has got.";
 
 int refuse(const std::string& sentence) {
     std::fprintf(stderr, "crawler: %s\n", sentence.c_str());
@@ -64,6 +66,9 @@ std::optional<int> check(program_options& parsed, double timeout_s) {
         return refuse("--timeout is a number of seconds above 0");
     }
     parsed.crawl.timeout = nanoseconds(std::llround(timeout_s * 1e9));
+    if (parsed.report == "-") {
+        return refuse("--report takes the name of a file; only --output may be - for stdout");
+    }
     if (!http::is_field_value(parsed.crawl.user_agent)) {
         return refuse("--user-agent must be one line of text");
     }
@@ -81,7 +86,9 @@ std::optional<int> parse_options(int count, char** arguments, program_options& p
     try {
         app.parse(count, arguments);
     } catch (const CLI::CallForHelp&) {
-        std::fputs(app.help().c_str(), stdout);
+        if (std::fputs(app.help().c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+            return refuse("the help cannot be written to standard output");
+        }
         return exit_ok;
     } catch (const CLI::ParseError& wrong) {
         return refuse(wrong.what());
@@ -110,15 +117,20 @@ url_list::url_list(const program_options& options)
         throw std::runtime_error("cannot read the list of URLs " + name_);
     }
     std::string line;
-    for (std::size_t number = 1; next_line(line); ++number) {
+    while (next_line(line)) {
         if (const http::url_error bad = http::url::parse(line, where);
             bad != http::url_error::none) {
             throw std::runtime_error("'" + line.substr(0, 200) + "' in " + name_ +
                                      " is no URL to crawl: " + std::string(sentence(bad)));
         }
+        ++lines_left_;
     }
+    const bool whole = !file_.bad();
     file_.clear();
     file_.seekg(0);
+    if (!whole) {
+        throw std::runtime_error("cannot read the list of URLs " + name_ + " to its end");
+    }
     if (!file_) {
         throw std::runtime_error("cannot read the list of URLs " + name_ + " twice");
     }
@@ -141,9 +153,17 @@ bool url_list::next(http::url& where) {
     if (at_ < urls_.size()) {
         return http::url::parse(urls_[at_++], where) == http::url_error::none;
     }
+    if (lines_left_ == 0) {
+        return false;
+    }
     std::string line;
-    return file_.is_open() && next_line(line) &&
-           http::url::parse(line, where) == http::url_error::none;
+    if (next_line(line) && http::url::parse(line, where) == http::url_error::none) {
+        --lines_left_;
+        return true;
+    }
+    failure_ = "the list of URLs " + name_ + " changed during the crawl: " +
+               std::to_string(std::exchange(lines_left_, 0)) + " of its URLs are left out";
+    return false;
 }
 
 }  // namespace ringlet::crawler

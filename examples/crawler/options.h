@@ -36,6 +36,8 @@ class url_list {
 public:
     explicit url_list(const program_options& options);
     bool next(http::url& where);
+    // Empty, or the sentence saying why `next` gave less than the constructor had checked.
+    const std::string& failure() const noexcept { return failure_; }
 
 private:
     bool next_line(std::string& line);
@@ -43,6 +45,8 @@ private:
     std::vector<std::string> urls_;
     std::size_t at_ = 0;
     std::string name_;
+    std::string failure_;
+    std::size_t lines_left_ = 0;  // URLs of the file, not given yet
     std::ifstream file_;
 };
 

@@ -1,10 +1,13 @@
 #include "examples/crawler/output.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -13,13 +16,22 @@
 namespace ringlet::crawler {
 namespace {
 
-std::FILE* open_for_writing(const std::string& name) {
-    std::FILE* const file = std::fopen(name.c_str(), "w");
-    if (file == nullptr) {
-        throw std::runtime_error("cannot write " + name + ": " + std::strerror(errno));
-    }
-    return file;
+std::runtime_error cannot_write(const std::string& name, int cause) {
+    return std::runtime_error("cannot write " + name + ": " + std::strerror(cause));
 }
+
+// Gives the errno, 0 when all of it is written.
+int write_all(std::FILE* to, std::string_view text) {
+    errno = 0;
+    const bool done = std::fwrite(text.data(), 1, text.size(), to) == text.size();
+    return done && std::fflush(to) == 0 ? 0 : errno != 0 ? errno : EIO;
+}
+
+// A file of the run, by what its name leads to.
+struct place {
+    const char* option;
+    struct stat at;
+};
 
 // The cause without what differs from page to page: the part before the second colon.
 std::string error_class(const std::string& text) {
@@ -36,35 +48,98 @@ std::string fixed(double value, int digits, const char* unit) {
 
 }  // namespace
 
-output::output(const program_options& options, loop& clock)
-    : options_(options), words_(stdout) {
-    if (options.output == "-") {
-        rows_ = stdout;
-        words_ = stderr;
-    } else if (!options.output.empty()) {
-        rows_ = open_for_writing(options.output);
+fresh_files::~fresh_files() {
+    for (const std::string& name : names) {
+        ::unlink(name.c_str());
     }
-    if (!options.report.empty()) {
-        report_ = open_for_writing(options.report);
-    }
-    terminal_ = !options.quiet && ::isatty(STDERR_FILENO) == 1;
-    start_ = clock.read_clock();
 }
 
-output::~output() {
-    if (rows_ != nullptr && rows_ != stdout) {
-        std::fclose(rows_);
+output::output(const program_options& options)
+    : options_(options), words_(options.output == "-" ? stderr : stdout) {
+    const bool to_stdout = options.output == "-" || !options.quiet;
+    if (to_stdout && (::fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+        throw std::runtime_error(options.output == "-"
+                                     ? "standard output, for --output -, is not open for writing"
+                                     : "standard output, for the summary, is not open for "
+                                       "writing; --quiet does without");
     }
-    if (report_ != nullptr) {
-        std::fclose(report_);
+    if (options.output == "-") {
+        rows_.reset(stdout);
+    } else if (!options.output.empty()) {
+        rows_ = open(options.output);
     }
+    if (!options.report.empty()) {
+        report_ = open(options.report);
+    }
+    refuse_doubles();
+    terminal_ = !options.quiet && ::isatty(STDERR_FILENO) == 1;
+}
+
+file_handle output::open(const std::string& name) {
+    constexpr int flags = O_WRONLY | O_CREAT | O_CLOEXEC;
+    int fd = ::open(name.c_str(), flags | O_EXCL, 0666);
+    if (fd >= 0) {
+        fresh_.names.push_back(name);
+    } else if (errno == EEXIST) {
+        fd = ::open(name.c_str(), flags, 0666);
+    }
+    file_handle opened(fd < 0 ? nullptr : ::fdopen(fd, "w"));
+    if (!opened) {
+        throw cannot_write(name, errno);
+    }
+    return opened;
+}
+
+// What is written must be neither read nor written for another purpose. Devices may serve many.
+void output::refuse_doubles() const {
+    std::vector<place> places;
+    const auto add_read = [&](const char* option, const std::string& name) {
+        place found{option, {}};
+        if (!name.empty() && ::stat(name.c_str(), &found.at) == 0) {
+            places.push_back(found);
+        }
+    };
+    add_read("--urls", options_.urls_file);
+    add_read("--cacert", options_.crawl.ca_file);
+    const auto add_written = [&](const char* option, std::FILE* file) {
+        place found{option, {}};
+        if (file == nullptr || ::fstat(::fileno(file), &found.at) != 0 ||
+            S_ISCHR(found.at.st_mode)) {
+            return;
+        }
+        for (const place& other : places) {
+            if (other.at.st_dev == found.at.st_dev && other.at.st_ino == found.at.st_ino) {
+                throw std::runtime_error(std::string(other.option) + " and " + option +
+                                         " are the same file; one of them would be lost");
+            }
+        }
+        places.push_back(found);
+    };
+    add_written("--output", rows_.get());
+    add_written("--report", report_.get());
+    if (!options_.quiet && words_ == stdout) {
+        add_written("standard output (for the summary)", stdout);
+    }
+}
+
+void output::begin(loop& clock) {
+    fresh_.names.clear();
+    for (const auto& [file, name] : {std::pair(rows_.get(), &options_.output),
+                                     std::pair(report_.get(), &options_.report)}) {
+        struct stat found;
+        if (file != nullptr && file != stdout && ::fstat(::fileno(file), &found) == 0 &&
+            S_ISREG(found.st_mode) && ::ftruncate(::fileno(file), 0) != 0) {
+            throw cannot_write(*name, errno);
+        }
+    }
+    start_ = clock.read_clock();
 }
 
 double output::since_start(instant when) const noexcept {
     return when == 0 ? unknown_s : static_cast<double>(when - start_) / 1e9;
 }
 
-void output::add(const row& what) {
+bool output::add(const row& what) {
     ++count_;
     bytes_ += what.bytes;
     if (what.error.empty()) {
@@ -89,6 +164,7 @@ void output::add(const row& what) {
                             .bytes = what.bytes,
                             .error = what.error});
     }
+    return rows_failure_ == 0;
 }
 
 void output::write_row(const row& what) {
@@ -101,7 +177,10 @@ void output::write_row(const row& what) {
     // Bytes that are no UTF-8 (a server's Content-Type may hold any) become U+FFFD.
     line_ = fields.dump(-1, ' ', false, json::error_handler_t::replace);
     line_ += '\n';
-    std::fwrite(line_.data(), 1, line_.size(), rows_);
+    if (rows_failure_ == 0 && std::fwrite(line_.data(), 1, line_.size(), rows_.get()) !=
+                                  line_.size()) {
+        rows_failure_ = errno;
+    }
 }
 
 void output::show_progress(const crawl& running, instant now) {
@@ -133,40 +212,61 @@ void output::finish(const crawl& ended, instant now) {
     if (terminal_) {
         std::fputs("\r\x1b[K", stderr);
     }
-    if (rows_ != nullptr && (std::fflush(rows_) != 0 || std::ferror(rows_) != 0)) {
-        throw std::runtime_error("cannot write " + options_.output + ": " +
-                                 std::strerror(errno));
+    std::string failures;
+    const auto note = [&](const std::string& name, int cause) {
+        if (cause != 0) {
+            failures += failures.empty() ? "" : "; ";
+            failures += cannot_write(name, cause).what();
+        }
+    };
+    if (rows_ != nullptr) {
+        const int flushed = write_all(rows_.get(), "");
+        note(rows_.get() == stdout ? "the rows to standard output" : options_.output,
+             rows_failure_ != 0 ? rows_failure_ : flushed);
     }
     if (report_ != nullptr) {
-        write_report_file(seconds);
+        note(options_.report, write_all(report_.get(), report_page(seconds)));
     }
     if (!options_.quiet) {
-        write_summary(ended, seconds);
+        note("the summary", write_all(words_, summary(ended, seconds)));
+    }
+    if (!failures.empty()) {
+        throw std::runtime_error(failures);
     }
 }
 
-void output::write_summary(const crawl& ended, double seconds) {
-    std::fprintf(words_, "%zu pages in %.3f s: %zu answered, %zu failed, %.1f MB, %.0f pages/s\n",
+std::string output::summary(const crawl& ended, double seconds) {
+    char* text = nullptr;
+    std::size_t bytes = 0;
+    std::FILE* const words = ::open_memstream(&text, &bytes);
+    if (words == nullptr) {
+        throw std::bad_alloc();
+    }
+    std::fprintf(words, "%zu pages in %.3f s: %zu answered, %zu failed, %.1f MB, %.0f pages/s\n",
                  count_, seconds, answered_, count_ - answered_,
                  static_cast<double>(bytes_) / 1e6,
                  static_cast<double>(count_) / std::max(seconds, 1e-9));
-    std::fprintf(words_, "latency: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms\n", percentile_ms(0.5),
+    std::fprintf(words, "latency: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms\n", percentile_ms(0.5),
                  percentile_ms(0.9), percentile_ms(0.99));
-    std::fprintf(words_, "connections: %llu opened, %llu requests on a kept one\n",
+    std::fprintf(words, "connections: %llu opened, %llu requests on a kept one\n",
                  static_cast<unsigned long long>(ended.client().stats().connections),
                  static_cast<unsigned long long>(ended.client().stats().reused));
     for (const auto& [cause, count] : errors_) {
-        std::fprintf(words_, "%6zu  %s\n", count, cause.c_str());
+        std::fprintf(words, "%6zu  %s\n", count, cause.c_str());
     }
     if (ended.waiting() > 0) {
-        std::fprintf(words_, "%6zu  pages known and not asked for\n", ended.waiting());
+        std::fprintf(words, "%6zu  pages known and not asked for\n", ended.waiting());
     }
     if (!options_.report.empty()) {
-        std::fprintf(words_, "report: %s\n", options_.report.c_str());
+        std::fprintf(words, "report: %s\n", options_.report.c_str());
     }
+    std::fclose(words);
+    std::string whole(text, bytes);
+    std::free(text);
+    return whole;
 }
 
-void output::write_report_file(double seconds) {
+std::string output::report_page(double seconds) {
     run_report made;
     made.title = options_.urls.empty() ? "Crawl of " + options_.urls_file
                                        : "Crawl of " + options_.urls.front();
@@ -184,11 +284,7 @@ void output::write_report_file(double seconds) {
     made.samples = std::move(samples_);
     std::ostringstream text;
     write_report(text, made);
-    const std::string page = text.str();
-    std::fwrite(page.data(), 1, page.size(), report_);
-    if (std::fflush(report_) != 0 || std::ferror(report_) != 0) {
-        throw std::runtime_error("cannot write " + options_.report + ": " + std::strerror(errno));
-    }
+    return text.str();
 }
 
 }  // namespace ringlet::crawler
