@@ -51,9 +51,17 @@ bool is_redirect(int status) noexcept {
 // What this machine lacks for the moment; it says nothing about the site.
 bool is_own_failure(std::error_code code) noexcept {
     return code == std::errc::too_many_files_open ||
-           code == std::errc::too_many_files_open_in_system ||
-           code == std::errc::no_buffer_space || code == std::errc::not_enough_memory ||
-           code == std::errc::address_not_available;
+           code == std::errc::too_many_files_open_in_system || code == std::errc::no_buffer_space ||
+           code == std::errc::not_enough_memory || code == std::errc::address_not_available;
+}
+
+// Empty when every link of the page was looked at.
+std::string lost_links(const link_extractor& from, std::size_t too_long) {
+    if (!from.stopped_because().empty()) {
+        return "links: the rest of the page was not read: " + std::string(from.stopped_because());
+    }
+    too_long += from.overlong();
+    return too_long == 0 ? "" : "links: too long to follow: " + std::to_string(too_long);
 }
 
 std::string describe(const http::client_error& failure) {
@@ -225,10 +233,11 @@ task<void> crawl::read_page(http::incoming& answer, const http::url& base, row& 
     if (what.final_url != what.url) {
         frontier_.mark(what.final_url);
     }
+    std::size_t too_long = 0;
     auto sink = [&](const reference& found_here) {
         ++what.links;
         if (what.depth < options_.depth && !found_here.nofollow) {
-            found(base, found_here.base, found_here.url, what.depth + 1);
+            too_long += !found(base, found_here.base, found_here.url, what.depth + 1);
         }
     };
     std::optional<link_extractor> extractor;
@@ -253,25 +262,25 @@ task<void> crawl::read_page(http::incoming& answer, const http::url& base, row& 
     }
     if (extractor) {
         extractor->finish();
+        what.error = lost_links(*extractor, too_long);
     }
     what.bytes = answer.body_bytes();
     what.timings = answer.timings();
 }
 
-void crawl::found(const http::url& base, std::string_view reference_base, std::string_view text,
+// False when the URL is too long to be one.
+bool crawl::found(const http::url& base, std::string_view reference_base, std::string_view text,
                   unsigned depth) {
     const http::url* from = &base;
     if (!reference_base.empty() &&
         http::url::resolve(base, reference_base, scratch_base_) == http::url_error::none) {
         from = &scratch_base_;
     }
-    if (http::url::resolve(*from, text, scratch_) != http::url_error::none ||
-        !in_site(scratch_)) {
-        return;
-    }
-    if (frontier_.add(scratch_, depth)) {
+    const http::url_error bad = http::url::resolve(*from, text, scratch_);
+    if (bad == http::url_error::none && in_site(scratch_) && frontier_.add(scratch_, depth)) {
         changed_.set();
     }
+    return bad != http::url_error::too_long;
 }
 
 task<void> crawl::skip_body(http::incoming& answer) {

@@ -41,7 +41,7 @@ struct row {
     std::string type;
     unsigned depth = 0;
     std::size_t links = 0;
-    std::string error;
+    std::string error;  // also of a page that was answered, when links of it were lost
     instant queued = 0;
     instant begun = 0;
     instant ended = 0;
@@ -80,7 +80,7 @@ private:
     task<void> ask_robots(host& site, const http::url& where);
     task<void> read_page(http::incoming& answer, const http::url& base, row& what);
     task<void> skip_body(http::incoming& answer);
-    void found(const http::url& base, std::string_view reference_base, std::string_view text,
+    bool found(const http::url& base, std::string_view reference_base, std::string_view text,
                unsigned depth);
     void refill();
     bool in_site(const http::url& where) const;

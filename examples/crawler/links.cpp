@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace ringlet::crawler {
 namespace {
@@ -17,9 +18,8 @@ using std::string_view;
 
 // Input goes to libxml2 in slices of this size, so that the limits are looked at in between.
 constexpr std::size_t slice_bytes = 32 * 1024;
-// From here on an unfinished tag's separators are counted: each may begin one more attribute.
-constexpr std::size_t watched_bytes = 64 * 1024;
-constexpr std::size_t separators_max = 16 * 1024;
+// From here on an unfinished tag's attributes are counted.
+constexpr std::size_t watched_bytes = 16 * 1024;
 
 constexpr string_view blanks = " \t\n\r\f";
 
@@ -95,9 +95,49 @@ void each_srcset_candidate(string_view text, Found found) {
     }
 }
 
+// Counts the attributes of a tag that is still arriving: what is quoted holds none.
+class attribute_counter {
+public:
+    std::size_t count = 0;
+    std::size_t bytes_read = 0;
+
+    void read(string_view tag) {
+        for (const char c : tag.substr(bytes_read)) step(c);
+        bytes_read = tag.size();
+    }
+
+private:
+    enum class place { between, name, before_value, unquoted, quoted };
+
+    void step(char c) {
+        const bool blank = blanks.find(c) != blanks.npos;
+        switch (at_) {
+            case place::quoted:
+                if (c == quote_) at_ = place::between;
+                return;
+            case place::before_value:
+                if (blank) return;
+                quote_ = c;
+                at_ = c == '"' || c == '\'' ? place::quoted : place::unquoted;
+                return;
+            case place::unquoted:
+                if (blank) at_ = place::between;
+                return;
+            case place::between:
+            case place::name:
+                if (c == '=') at_ = place::before_value;
+                else if (blank || c == '/') at_ = place::between;
+                else if (at_ == place::between) at_ = (++count, place::name);
+        }
+    }
+
+    place at_ = place::name;  // of the element
+    char quote_ = 0;
+};
+
 // The attributes of one tag that matter here, found in one pass. A null view is an absent one.
 struct tag_attributes {
-    string_view href, src, srcset, rel, data, poster, content, name, http_equiv;
+    string_view href, xlink_href, src, srcset, rel, data, poster, content, name, http_equiv;
     std::size_t count = 0;
 
     explicit tag_attributes(const xmlChar** pairs) {
@@ -123,6 +163,7 @@ private:
             case 'p': return attribute == "poster" ? &poster : nullptr;
             case 'c': return attribute == "content" ? &content : nullptr;
             case 'n': return attribute == "name" ? &name : nullptr;
+            case 'x': return attribute == "xlink:href" ? &xlink_href : nullptr;
             default: return nullptr;
         }
     }
@@ -171,7 +212,12 @@ struct link_extractor::state {
     bool has_base = false;
     bool nofollow = false;
     std::size_t overlong = 0;
-    std::size_t separators = 0;
+    std::size_t comparisons = 0;
+    std::size_t fed = 0;        // bytes of text given to the parser
+    std::size_t tag_begin = 0;  // of the unfinished tag whose attributes are counted, in these
+    attribute_counter attributes;
+    string_view text_element;  // "title" or "textarea", inside which no tag begins
+    std::string kept;          // the end of its text so far, that may be the start of its end tag
     string_view stopped;
 
     state(callback to, void* context_of_it, string_view charset);
@@ -219,11 +265,15 @@ struct link_extractor::state {
         const tag_class kind = classify(element);
         if (kind == tag_class::none && pairs == nullptr) return;
         const tag_attributes found(pairs);
-        if (found.count > attributes_max) return stop("a tag has too many attributes");
+        comparisons += found.count * found.count / 2;
+        if (comparisons > attribute_comparisons_max)
+            return stop("its tags have too many attributes");
         switch (kind) {
             case tag_class::none: return;
             case tag_class::page_href:
-                return report(found.href, element, reference_kind::page, found.rel);
+                return report(
+                    found.href.data() == nullptr && in_svg() ? found.xlink_href : found.href,
+                    element, reference_kind::page, found.rel);
             case tag_class::link:
                 if (names_only_a_host(found.rel)) return;
                 return report(found.href, element, reference_kind::asset, found.rel);
@@ -250,14 +300,38 @@ struct link_extractor::state {
         parser->name = parser->nameTab[2];
     }
 
+    bool in_svg() const {
+        return std::any_of(parser->nameTab, parser->nameTab + parser->nameNr,
+                           [](const xmlChar* name) { return xmlStrEqual(name, BAD_CAST "svg"); });
+    }
+
+    // The parser knows no elements of mere text but script and style, so their text is given to it
+    // without what it would take for a tag. Here it is in the parser's buffer already.
+    void on_text_element(string_view element) {
+        if ((element != "title" && element != "textarea") || in_svg()) return;
+        xmlChar* const begin = const_cast<xmlChar*>(parser->input->cur);
+        if (begin[0] == '/') return;
+        text_element = element == "title" ? "title" : "textarea";
+        char* const text = reinterpret_cast<char*>(begin);
+        const auto bytes = static_cast<std::size_t>(parser->input->end - begin);
+        const std::size_t known = blank_tags(text, bytes);
+        kept.assign(text + known, bytes - known);
+        std::fill_n(text + known, bytes - known, ' ');
+    }
+
+    std::size_t blank_tags(char* text, std::size_t bytes);
+
     static void start_element(void* self, const xmlChar* name, const xmlChar** pairs) {
         state& s = *static_cast<state*>(self);
-        s.on_element(reinterpret_cast<const char*>(name), pairs);
+        const string_view element(reinterpret_cast<const char*>(name));
+        s.on_element(element, pairs);
+        s.on_text_element(element);
         s.bound_depth();
     }
 
+    void feed(string_view text, bool last);
     void parse(string_view text, bool last);
-    void watch_unfinished(string_view text);
+    void watch_unfinished();
 };
 
 // Only the one handler is set: with none for text and comments libxml2 copies neither. Naming UTF-8
@@ -272,7 +346,47 @@ link_extractor::state::state(callback to, void* context_of_it, string_view chars
                                    HTML_PARSE_NONET | HTML_PARSE_IGNORE_ENC);
 }
 
+// Replaces each '<' by a blank up to the end tag of the text element, which ends the replacing.
+// Gives how many bytes are decided; what follows them may be the beginning of that end tag.
+std::size_t link_extractor::state::blank_tags(char* text, std::size_t bytes) {
+    const string_view all(text, bytes);
+    const std::size_t tag_bytes = 2 + text_element.size();
+    for (std::size_t at = 0; (at = all.find('<', at)) != all.npos; ++at) {
+        const string_view here = all.substr(at, tag_bytes + 1);
+        const string_view name =
+            here.substr(std::min<std::size_t>(2, here.size()), text_element.size());
+        const bool may_end = string_view("</").starts_with(here.substr(0, 2)) &&
+                             starts_with_lowercase(name, text_element.substr(0, name.size()));
+        if (may_end && here.size() <= tag_bytes) return at;
+        if (may_end &&
+            (blanks.find(here.back()) != blanks.npos || here.back() == '>' || here.back() == '/')) {
+            text_element = {};
+            break;
+        }
+        text[at] = ' ';
+    }
+    return bytes;
+}
+
+void link_extractor::state::feed(string_view text, bool last) {
+    std::string joined;
+    if (!text_element.empty() || !kept.empty()) {
+        joined = std::exchange(kept, {}).append(text);
+        if (!text_element.empty()) {
+            const std::size_t known = blank_tags(joined.data(), joined.size());
+            if (!last) {
+                kept.assign(joined, known);
+                joined.resize(known);
+            }
+        }
+        text = joined;
+    }
+    parse(text, last);
+    if (stopped.empty()) watch_unfinished();
+}
+
 void link_extractor::state::parse(string_view text, bool last) {
+    fed += text.size();
     htmlParseChunk(parser, text.data(), static_cast<int>(text.size()), last);
     // The end tag of the outermost element ends the parse, but not the page: go on after it, for as
     // long as that gets anywhere.
@@ -291,18 +405,17 @@ void link_extractor::state::parse(string_view text, bool last) {
 }
 
 // A tag is parsed when its end is there, so everything since its '<' waits in the parser's buffer.
-void link_extractor::state::watch_unfinished(string_view text) {
-    const char* const waiting = reinterpret_cast<const char*>(parser->input->cur);
-    const auto bytes = static_cast<std::size_t>(parser->input->end - parser->input->cur);
-    if (bytes < watched_bytes) {
-        separators = 0;
-        return;
-    }
-    if (bytes > unfinished_bytes_max) return stop("one tag, comment, script or text is too long");
-    const char second = lower(waiting[1]);
-    if (waiting[0] != '<' || second < 'a' || second > 'z') return;
-    for (const char c : text) separators += c == '=' || c == ' ' || (c >= '\t' && c <= '\r');
-    if (separators > separators_max) stop("a tag has too many attributes");
+void link_extractor::state::watch_unfinished() {
+    const string_view waiting(reinterpret_cast<const char*>(parser->input->cur),
+                              static_cast<std::size_t>(parser->input->end - parser->input->cur));
+    if (waiting.size() < watched_bytes) return;
+    if (waiting.size() > unfinished_bytes_max)
+        return stop("one tag, comment, script or text is too long");
+    if (waiting[0] != '<' || lower(waiting[1]) < 'a' || lower(waiting[1]) > 'z') return;
+    const std::size_t begin = fed - waiting.size();
+    if (begin != std::exchange(tag_begin, begin)) attributes = {};
+    attributes.read(waiting);
+    if (attributes.count > attributes_max) stop("a tag has too many attributes");
 }
 
 link_extractor::link_extractor(callback on_reference, void* context, string_view charset)
@@ -314,13 +427,12 @@ void link_extractor::feed(string_view bytes) {
     while (!bytes.empty() && state_->stopped.empty()) {
         const string_view text = state_->reader.read(bytes.substr(0, slice_bytes));
         bytes.remove_prefix(std::min(slice_bytes, bytes.size()));
-        state_->parse(text, false);
-        if (state_->stopped.empty()) state_->watch_unfinished(text);
+        state_->feed(text, false);
     }
 }
 
 void link_extractor::finish() {
-    if (state_->stopped.empty()) state_->parse(state_->reader.finish(), true);
+    if (state_->stopped.empty()) state_->feed(state_->reader.finish(), true);
 }
 
 bool link_extractor::nofollow() const { return state_->nofollow; }

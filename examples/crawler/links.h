@@ -2,8 +2,8 @@
 // parser. One extractor reads one page; it belongs to whoever reads the body and is used on that
 // thread only. The sink is borrowed and called from inside feed() and finish(); the views it gets
 // die with the call. References are handed over as written (entities decoded, blanks trimmed), not
-// resolved: the page's own URL is the caller's. No input is an error: what is not HTML has no
-// links. A page built to burn time or memory is abandoned, and stopped_because() says so.
+// resolved: the page's own URL is the caller's. What a title or textarea holds is text. No input is
+// an error: what is not HTML has no links. A page built to burn time or memory is abandoned, and stopped_because() says so.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,10 @@ struct reference {
 inline constexpr std::size_t reference_bytes_max = 16 * 1024;
 // Bytes of one tag, comment, script or run of text that are kept while waiting for its end.
 inline constexpr std::size_t unfinished_bytes_max = 4 * 1024 * 1024;
-// libxml2 compares every attribute of a tag with all earlier ones.
-inline constexpr std::size_t attributes_max = 256;
+// libxml2 compares every attribute of a tag with all earlier ones: of one tag that is so long that
+// it can be counted before it is parsed, and of all tags of a page together.
+inline constexpr std::size_t attributes_max = 8 * 1024;
+inline constexpr std::size_t attribute_comparisons_max = std::size_t{1} << 27;
 // libxml2 searches all open elements at every end tag; older ones than this are forgotten.
 inline constexpr int open_elements_max = 256;
 

@@ -16,6 +16,7 @@ constexpr const char* footer =
     "Exit codes: 0 the crawl ended; 2 bad options, bad URLs or unwritable output;\n"
     "130 interrupted (Ctrl-C or SIGTERM: what is in flight ends and is written; a second\n"
     "time cuts it). Pages that fail have a row with the cause and change no exit code.\n"
+    "So has a page of which links were lost, to a limit of ours; it counts as failed.\n"
     "No file is both read and written, nor written twice; when the rows can no longer be\n"
     "written the crawl ends, and report and summary tell of what it has got.";
 

@@ -27,17 +27,25 @@ int write_all(std::FILE* to, std::string_view text) {
     return done && std::fflush(to) == 0 ? 0 : errno != 0 ? errno : EIO;
 }
 
+constexpr std::size_t error_class_bytes_max = 120;
+constexpr std::size_t error_classes_max = 100;  // what is behind them counts as one
+
 // A file of the run, by what its name leads to.
 struct place {
     const char* option;
     struct stat at;
 };
 
-// The cause without what differs from page to page: the part before the second colon.
+// The cause without what differs from page to page: the part before the second colon, and no URL.
 std::string error_class(const std::string& text) {
     const std::size_t first = text.find(": ");
     const std::size_t end = text.find(": ", first == std::string::npos ? first : first + 2);
-    return text.substr(0, std::min<std::size_t>(end, 120));
+    std::string cause = text.substr(0, end);
+    if (const std::size_t scheme = cause.find("://"); scheme != std::string::npos) {
+        const std::size_t url = cause.rfind(' ', scheme) + 1;
+        cause.replace(url, std::min(cause.find(' ', scheme), cause.size()) - url, "...");
+    }
+    return cause.substr(0, error_class_bytes_max);
 }
 
 std::string fixed(double value, int digits, const char* unit) {
@@ -124,8 +132,8 @@ void output::refuse_doubles() const {
 
 void output::begin(loop& clock) {
     fresh_.names.clear();
-    for (const auto& [file, name] : {std::pair(rows_.get(), &options_.output),
-                                     std::pair(report_.get(), &options_.report)}) {
+    for (const auto& [file, name] :
+         {std::pair(rows_.get(), &options_.output), std::pair(report_.get(), &options_.report)}) {
         struct stat found;
         if (file != nullptr && file != stdout && ::fstat(::fileno(file), &found) == 0 &&
             S_ISREG(found.st_mode) && ::ftruncate(::fileno(file), 0) != 0) {
@@ -145,40 +153,48 @@ bool output::add(const row& what) {
     if (what.error.empty()) {
         ++answered_;
     } else {
-        ++errors_[error_class(what.error)];
+        std::string cause = error_class(what.error);
+        if (errors_.size() >= error_classes_max && !errors_.contains(cause)) {
+            cause = "other causes";
+        }
+        ++errors_[cause];
     }
     latencies_ms_.push_back(static_cast<float>(what.ms));
     if (rows_ != nullptr) {
         write_row(what);
     }
     if (report_ != nullptr) {
-        samples_.push_back({.url = what.url,
-                            .start_s = since_start(what.begun),
-                            .end_s = since_start(what.ended),
-                            .queued_s = since_start(what.timings.begun),
-                            .resolved_s = since_start(what.timings.resolved),
-                            .connected_s = since_start(std::max(what.timings.connected,
-                                                                what.timings.secured)),
-                            .first_byte_s = since_start(what.timings.first_byte),
-                            .status = what.status,
-                            .bytes = what.bytes,
-                            .error = what.error});
+        samples_.push_back(
+            {.url = what.url,
+             .start_s = since_start(what.begun),
+             .end_s = since_start(what.ended),
+             .queued_s = since_start(what.timings.begun),
+             .resolved_s = since_start(what.timings.resolved),
+             .connected_s = since_start(std::max(what.timings.connected, what.timings.secured)),
+             .first_byte_s = since_start(what.timings.first_byte),
+             .status = what.status,
+             .bytes = what.bytes,
+             .error = what.error});
     }
     return rows_failure_ == 0;
 }
 
 void output::write_row(const row& what) {
     using nlohmann::json;
-    const json fields = {{"url", what.url},       {"final_url", what.final_url},
-                         {"status", what.status}, {"bytes", what.bytes},
+    const json fields = {{"url", what.url},
+                         {"final_url", what.final_url},
+                         {"status", what.status},
+                         {"bytes", what.bytes},
                          {"ms", std::round(what.ms * 1000) / 1000},
-                         {"type", what.type},     {"depth", what.depth},
-                         {"links", what.links},   {"error", what.error}};
+                         {"type", what.type},
+                         {"depth", what.depth},
+                         {"links", what.links},
+                         {"error", what.error}};
     // Bytes that are no UTF-8 (a server's Content-Type may hold any) become U+FFFD.
     line_ = fields.dump(-1, ' ', false, json::error_handler_t::replace);
     line_ += '\n';
-    if (rows_failure_ == 0 && std::fwrite(line_.data(), 1, line_.size(), rows_.get()) !=
-                                  line_.size()) {
+    if (rows_failure_ == 0 &&
+        std::fwrite(line_.data(), 1, line_.size(), rows_.get()) != line_.size()) {
         rows_failure_ = errno;
     }
 }
@@ -200,9 +216,9 @@ double output::percentile_ms(double share) {
     if (latencies_ms_.empty()) {
         return 0;
     }
-    const auto at = latencies_ms_.begin() +
-                    static_cast<std::ptrdiff_t>(share *
-                                                static_cast<double>(latencies_ms_.size() - 1));
+    const auto at =
+        latencies_ms_.begin() +
+        static_cast<std::ptrdiff_t>(share * static_cast<double>(latencies_ms_.size() - 1));
     std::nth_element(latencies_ms_.begin(), at, latencies_ms_.end());
     return static_cast<double>(*at);
 }
@@ -243,8 +259,7 @@ std::string output::summary(const crawl& ended, double seconds) {
         throw std::bad_alloc();
     }
     std::fprintf(words, "%zu pages in %.3f s: %zu answered, %zu failed, %.1f MB, %.0f pages/s\n",
-                 count_, seconds, answered_, count_ - answered_,
-                 static_cast<double>(bytes_) / 1e6,
+                 count_, seconds, answered_, count_ - answered_, static_cast<double>(bytes_) / 1e6,
                  static_cast<double>(count_) / std::max(seconds, 1e-9));
     std::fprintf(words, "latency: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms\n", percentile_ms(0.5),
                  percentile_ms(0.9), percentile_ms(0.99));

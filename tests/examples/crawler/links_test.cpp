@@ -222,16 +222,61 @@ TEST_CASE("a page that never ends a tag, a comment or a script is abandoned with
 
 TEST_CASE("a tag with absurdly many attributes ends the page, in short time") {
     std::string tag = "<a href=1><p";
-    std::string most = tag;
-    for (int i = 0; i < 400'000; ++i) {
-        tag += " a" + std::to_string(i);
-        if (i < static_cast<int>(attributes_max)) most += " a" + std::to_string(i);
-    }
+    for (int i = 0; i < 400'000; ++i) tag += " a" + std::to_string(i);
     const outcome result = extract(tag + "><a href=2>", 4096);
     CHECK(result.references == lines{"page a 1"});
     CHECK(result.stopped == "a tag has too many attributes");
-    CHECK(extract(most + "><a href=2>").references == lines{"page a 1", "page a 2"});
-    CHECK(extract(most + " and-one-more><a href=2>").stopped == "a tag has too many attributes");
+
+    std::string many = "<p";
+    for (int i = 0; i < 300; ++i) many += " a" + std::to_string(i) + "=x";
+    CHECK(extract(many + "><a href=2>").references == lines{"page a 2"});
+    CHECK(extract(repeated(many + ">", 1000) + "<a href=2>").references == lines{"page a 2"});
+    CHECK(extract(repeated(many + ">", 4000) + "<a href=2>").stopped ==
+          "its tags have too many attributes");
+}
+
+TEST_CASE("what stands inside quotes is no attribute, however much it looks like some") {
+    for (const std::string& start :
+         {"<path d=\""s, "<p x = \t\""s, "<p a=1 b='c' x=\""s, "<p/x=\""s, "<p a'=1 b=c'd x=\""s}) {
+        for (const std::size_t piece :
+             {std::size_t{1460}, std::size_t{32768}, std::size_t{1} << 20}) {
+            CAPTURE(start);
+            CAPTURE(piece);
+            const outcome result = extract(
+                "<a href=1>" + start + repeated("M1 2 L=3 'a' =b ", 20'000) + "\"/><a href=2>",
+                piece);
+            CHECK(result.references == lines{"page a 1", "page a 2"});
+            CHECK(result.stopped.empty());
+        }
+    }
+    // A quote outside a value opens nothing.
+    std::string hidden = "<p x'y a'";
+    for (int i = 0; i < 400'000; ++i) hidden += " a" + std::to_string(i);
+    CHECK(extract(hidden + "'><a href=2>", 4096).stopped == "a tag has too many attributes");
+}
+
+TEST_CASE("what a title or a textarea holds is text, wherever the page is cut") {
+    const std::string page =
+        "<title><a href=no></titl><a href=no></titlex></TITLE\n><a href=1>"
+        "<textarea rows=2><a href=no></p></title><!-- <script></textareas></textarea/><a href=2>"
+        "<title></title><a href=3><textarea></textarea><a href=4></textarea><a href=5>";
+    const outcome whole = extract(page);
+    CHECK(whole.references == lines{"page a 1", "page a 2", "page a 3", "page a 4", "page a 5"});
+    for (std::size_t piece = 1; piece < page.size(); ++piece) {
+        CAPTURE(piece);
+        CHECK(extract(page, piece) == whole);
+    }
+    CHECK(references("<title>" + repeated("<a href=no>", 50'000) + "</title><a href=1>") ==
+          lines{"page a 1"});
+    CHECK(references("<title>never ended<a href=no></tit").empty());
+    CHECK(references("<textarea/><a href=1>") == lines{"page a 1"});
+}
+
+TEST_CASE("an svg element's title is no text, and its links are links") {
+    CHECK(references("<svg><title/><a xlink:href=1></a><a href=2 xlink:href=no></a></svg>"
+                     "<a xlink:href=no><a href=3>") == lines{"page a 1", "page a 2", "page a 3"});
+    CHECK(references("<svg><title>a<a href=1></a></title></svg><a href=2>") ==
+          lines{"page a 1", "page a 2"});
 }
 
 TEST_CASE("deep nesting costs neither stack nor time nor links") {
