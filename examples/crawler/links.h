@@ -3,7 +3,8 @@
 // thread only. The sink is borrowed and called from inside feed() and finish(); the views it gets
 // die with the call. References are handed over as written (entities decoded, blanks trimmed), not
 // resolved: the page's own URL is the caller's. What a title or textarea holds is text. No input is
-// an error: what is not HTML has no links. A page built to burn time or memory is abandoned, and stopped_because() says so.
+// an error: what is not HTML has no links. A page built to burn time or memory is abandoned, and
+// stopped_because() says so.
 #pragma once
 
 #include <cstddef>
