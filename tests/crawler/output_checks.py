@@ -88,7 +88,7 @@ def lost_output(test):
 
     def run(shell, *options):
         done = subprocess.run(["bash", "-c", shell, test.crawler, *options], timeout=60,
-                              check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                              check=False, capture_output=True, text=True)
         return done.returncode, done.stderr
 
     reader_gone = 'set -o pipefail; "$0" "$@" | head -1 > /dev/null'

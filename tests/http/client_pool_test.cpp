@@ -197,7 +197,7 @@ TEST_CASE("kept connections and requests together stay within connections_max") 
         }
         held.clear();
         co_await get_and_check(web, urls[7], "x");
-        CHECK(web.stats().idle == 1);
+        CHECK(web.stats().idle == 3);  // those held had got all of their answers
     });
 }
 
