@@ -164,7 +164,7 @@ bool output::add(const row& what) {
         write_row(what);
     }
     if (report_ != nullptr) {
-        samples_.push_back(
+        recorded_.add(
             {.url = what.url,
              .start_s = since_start(what.begun),
              .end_s = since_start(what.ended),
@@ -296,7 +296,8 @@ std::string output::report_page(double seconds) {
                     {"received", fixed(static_cast<double>(bytes_) / 1e6, 1, "MB")},
                     {"median", fixed(percentile_ms(0.5), 1, "ms")},
                     {"p99", fixed(percentile_ms(0.99), 1, "ms")}};
-    made.samples = std::move(samples_);
+    made.samples = std::move(recorded_.samples);
+    made.totals = std::move(recorded_.totals);
     std::ostringstream text;
     write_report(text, made);
     return text.str();

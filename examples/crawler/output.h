@@ -71,7 +71,7 @@ private:
     std::uint64_t bytes_ = 0;
     std::map<std::string, std::size_t> errors_;
     std::vector<float> latencies_ms_;
-    std::vector<sample> samples_;
+    run_recorder recorded_;
     std::string line_;
 };
 

@@ -71,11 +71,6 @@ std::int64_t microseconds(double seconds) {
 
 std::int64_t instant(double seconds) { return seconds >= 0 ? microseconds(seconds) : -1; }
 
-std::string cause_of(const sample& s) {
-    if (!s.error.empty()) return s.error;
-    return s.status >= 400 ? "HTTP status " + text_of(s.status) : std::string();
-}
-
 double duration_s(const sample& s) {
     const double seconds = s.end_s - s.start_s;
     return seconds > 0 ? seconds : 0;
@@ -143,6 +138,32 @@ void append_run(std::string& to, string_view name, const std::vector<sample>& un
         append_json(to, cause);
     }
     to += "]}";
+}
+
+// What the charts need that show more than the sample.
+void append_totals(std::string& to, const run_totals& totals) {
+    to.pop_back();
+    to += ",\"totals\":{\"count\":" + text_of(totals.count) +
+          ",\"busy\":" + text_of(microseconds(totals.busy_s)) +
+          ",\"slice\":" + text_of(microseconds(totals.slice_s));
+    const auto column = [&](string_view name, auto run_totals::slice::*at) {
+        append_json(to += ',', name);
+        to += ":[";
+        for (const run_totals::slice& each : totals.slices) {
+            if (to.back() != '[') to += ',';
+            to += text_of(each.*at);
+        }
+        to += ']';
+    };
+    column("started", &run_totals::slice::started);
+    column("ended", &run_totals::slice::ended);
+    column("bytes", &run_totals::slice::bytes);
+    to += ",\"latencies\":[";
+    for (const auto& [value, count] : totals.latencies) {
+        if (to.back() != '[') to += ',';
+        to += '[' + text_of(value) + ',' + text_of(count) + ']';
+    }
+    to += "]}}";
 }
 
 void append_sweep(std::string& to, const sweep_series& series) {
@@ -218,24 +239,12 @@ void write_slowest(std::ostream& out, const std::vector<sample>& samples) {
     out << "</tbody></table></div></section>\n";
 }
 
-void write_errors(std::ostream& out, const std::vector<sample>& samples) {
-    struct cause {
-        std::string text;
-        std::size_t count = 0;
-        const sample* example = nullptr;
-    };
-    std::map<std::string, cause> by_text;
-    for (const sample& s : samples) {
-        std::string text = cause_of(s);
-        if (text.empty()) continue;
-        cause& c = by_text[text];
-        if (c.count++ == 0) c.example = &s;
-        c.text = std::move(text);
-    }
-    std::vector<cause> causes;
-    for (auto& [text, c] : by_text) causes.push_back(std::move(c));
-    std::stable_sort(causes.begin(), causes.end(),
-                     [](const cause& a, const cause& b) { return a.count > b.count; });
+void write_errors(std::ostream& out, const run_totals& totals) {
+    using cause = std::pair<std::string, run_totals::cause>;
+    std::vector<cause> causes(totals.causes.begin(), totals.causes.end());
+    std::stable_sort(causes.begin(), causes.end(), [](const cause& a, const cause& b) {
+        return a.second.count > b.second.count;
+    });
     out << "<section class=\"card\"><h2>Errors by cause</h2>";
     if (causes.empty()) {
         out << "<p class=\"note\">No request failed.</p></section>\n";
@@ -246,14 +255,14 @@ void write_errors(std::ostream& out, const std::vector<sample>& samples) {
     std::size_t left_out = 0;
     for (std::size_t i = 0; i < causes.size(); ++i) {
         if (i >= report_rows_max) {
-            left_out += causes[i].count;
+            left_out += causes[i].second.count;
             continue;
         }
-        const double share =
-            static_cast<double>(causes[i].count) / static_cast<double>(samples.size());
-        out << "<tr><td>" << html(causes[i].text) << "<td class=\"number\">" << causes[i].count
+        const auto& [text, found] = causes[i];
+        const double share = static_cast<double>(found.count) / static_cast<double>(totals.count);
+        out << "<tr><td>" << html(text) << "<td class=\"number\">" << found.count
             << "<td class=\"number\">" << text_of(share * 100, 1) << " %<td class=\"url\">"
-            << html(causes[i].example->url) << "</tr>\n";
+            << html(found.example) << "</tr>\n";
     }
     if (left_out > 0)
         out << "<tr><td>" << causes.size() - report_rows_max
@@ -264,10 +273,20 @@ void write_errors(std::ostream& out, const std::vector<sample>& samples) {
 }  // namespace
 
 void write_report(std::ostream& out, const run_report& report) {
+    const bool sampled = report.totals.every > 1;
+    run_recorder all;
+    if (!sampled)
+        for (const sample& s : report.samples) all.add(s);
+    const run_totals& totals = sampled ? report.totals : all.totals;
+    const std::string sample_note = sampled
+                                        ? " A sample: one of every " + text_of(totals.every) +
+                                              " requests, of " + text_of(totals.count) + " in all."
+                                        : "";
     write_head(out, report.title, report.options, report.summary);
     write_chart(
         out, "timeline", 0, "Requests over time",
-        "One bar per request, in the order they started. Hover over a bar for its figures.");
+        "One bar per request, in the order they started. Hover over a bar for its figures." +
+            sample_note);
     out << "<div class=\"grid\">\n";
     write_chart(out, "concurrency", 0, "Concurrency", "Requests in flight.");
     write_chart(out, "latency", 0, "Latency", "From start to last byte, of requests answered.");
@@ -277,11 +296,12 @@ void write_report(std::ostream& out, const run_report& report) {
     const auto timed = [](const sample& s) { return s.first_byte_s >= 0; };
     if (std::any_of(report.samples.begin(), report.samples.end(), timed))
         write_chart(out, "phases", 0, "Where the time went",
-                    "Mean time of a request in each phase.");
-    write_slowest(out, report.samples);
-    write_errors(out, report.samples);
+                    "Mean time of a request in each phase." + sample_note);
+    write_slowest(out, totals.slowest);
+    write_errors(out, totals);
     std::string json = "{\"sweep\":[],\"runs\":[";
     append_run(json, report.title, report.samples);
+    if (sampled) append_totals(json, totals);
     write_tail(out, json += "]}");
 }
 

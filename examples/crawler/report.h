@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iosfwd>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,50 @@ struct sample {
     std::string error;  // why it failed; empty if it did not
 };
 
+// Of a run of more requests the report keeps a sample, besides exact totals.
+inline constexpr std::size_t report_samples_max = 20'000;
+// Causes of errors told apart then; those behind them are one.
+inline constexpr std::size_t report_causes_max = 1'000;
+// Equal slices of time that are summed up; twice as long when the run outgrows them.
+inline constexpr std::size_t report_slices_max = 2'000;
+
+// Why it counts as an error, by its error or its status; empty if it does not.
+std::string cause_of(const sample& one);
+
+// What was summed up of a run of which only a sample is kept.
+struct run_totals {
+    struct slice {
+        std::size_t started = 0;
+        std::size_t ended = 0;
+        std::uint64_t bytes = 0;
+    };
+    struct cause {
+        std::size_t count = 0;
+        std::string example;  // a URL
+    };
+
+    std::size_t count = 0;
+    std::size_t every = 1;  // the sample holds one of so many
+    double busy_s = 0;      // sum of all durations
+    double slice_s = 1e-3;
+    std::vector<slice> slices;
+    std::map<std::int64_t, std::size_t> latencies;  // of answers, in µs, to 1.6 %
+    std::map<std::string, cause> causes;
+    std::vector<sample> slowest;  // a heap, the fastest of them in front
+};
+
+// Takes any number of requests in bounded memory.
+class run_recorder {
+public:
+    void add(sample one);
+
+    std::vector<sample> samples;
+    run_totals totals;
+
+private:
+    run_totals::slice& slice_at(double seconds);
+};
+
 using name_values = std::vector<std::pair<std::string, std::string>>;
 
 struct run_report {
@@ -42,6 +87,7 @@ struct run_report {
     name_values options;
     name_values summary;  // shown large, so a few and short
     std::vector<sample> samples;
+    run_totals totals;  // used when totals.every > 1: `samples` is a sample
 };
 
 // A named run among several, shown by its timeline and its concurrency.

@@ -177,6 +177,10 @@ function prepare(run) {
   });
   run.classCounts = classes.map((_, number) => run.class.filter(c => c === number).length);
   run.ends = Float64Array.from(run.end).sort();
+  if (run.totals) {
+    run.totals.slice /= 1e6;
+    run.seconds = Math.max(run.seconds, (run.totals.ended.length - 1) * run.totals.slice);
+  }
 }
 data.runs.forEach(prepare);
 
@@ -312,9 +316,15 @@ function upTo(sorted, value) {
 
 function concurrency(box, run) {
   if (run.count === 0) return sentence(box, 'There was no request.');
-  const steps = [];
+  const steps = [], totals = run.totals;
   let peak = 0, now = 0;
-  for (let s = 0, e = 0; e < run.count;) {
+  // Of a sample the totals tell how many were in flight at the end of each slice of time.
+  if (totals) totals.started.forEach((started, i) => {
+    now += started - totals.ended[i];
+    steps.push([Math.min(run.seconds, (i + 1) * totals.slice), now]);
+    peak = Math.max(peak, now);
+  });
+  else for (let s = 0, e = 0; e < run.count;) {
     const start = s < run.count && run.start[s] < run.ends[e];
     now += start ? 1 : -1;
     steps.push([start ? run.start[s++] : run.ends[e++], Math.max(0, now)]);
@@ -323,7 +333,8 @@ function concurrency(box, run) {
   const most = Math.max(1, peak) * 1.05;
   const plot = frame(box, 250, timeAxis(run),
                      {min: 0, max: most, name: 'requests in flight', whole: true});
-  const busy = run.end.reduce((sum, end, i) => sum + end - run.start[i], 0);
+  const busy = totals ? totals.busy / 1e6
+                      : run.end.reduce((sum, end, i) => sum + end - run.start[i], 0);
   plot.svg.dataset.peak = peak;
   add(plot.svg, 'text', {class: 'strong', x: plot.right, y: 12, 'text-anchor': 'end'},
       `peak ${whole(peak)}, mean ${short(busy / run.seconds)}`);
@@ -343,18 +354,22 @@ function concurrency(box, run) {
   add(plot.svg, 'path', {class: 'line', d: path});
   onHover(plot, (event, x) => {
     const at = (x - plot.left) / (plot.right - plot.left) * run.seconds;
-    const inFlight = upTo(run.start, at) - upTo(run.ends, at);
+    const inFlight = totals ? (steps[Math.floor(at / totals.slice) - 1] || [0, 0])[1]
+                            : upTo(run.start, at) - upTo(run.ends, at);
     showTip(event, whole(inFlight) + ' in flight', ['at ' + time(at)]);
     return {x: x - 0.5, width: 1, y: plot.top, height: plot.bottom - plot.top};
   });
 }
 
 // Columns over the time axis: what each request counts for is spread by the instant it ended.
-function rate(box, run, weight, unitOf, name, words) {
+function rate(box, run, column, unitOf, name, words) {
+  const slices = run.totals && run.totals[column];
   const bins = Math.floor(Math.max(4, Math.min(60, run.count / 4, box.clientWidth / 7)));
   const span = run.seconds / bins;
   const sums = new Float64Array(bins);
-  run.end.forEach((end, i) => { sums[Math.min(bins - 1, Math.floor(end / span))] += weight(i); });
+  const count = (end, value) => { sums[Math.min(bins - 1, Math.floor(end / span))] += value; };
+  if (slices) slices.forEach((value, i) => count((i + 0.5) * run.totals.slice, value));
+  else run.end.forEach((end, i) => count(end, column === 'bytes' ? run.bytes[i] : 1));
   const total = sums.reduce((sum, value) => sum + value, 0);
   if (total === 0) return sentence(box, 'There is nothing to show.');
   const most = Math.max(...sums) / span, unit = unitOf(most);
@@ -378,7 +393,10 @@ function rate(box, run, weight, unitOf, name, words) {
 
 function latency(box, run) {
   const taken = [];
-  run.end.forEach((end, i) => { if (run.status[i] > 0) taken.push(end - run.start[i]); });
+  if (run.totals)
+    for (const [value, count] of run.totals.latencies)
+      for (let n = 0; n < count; ++n) taken.push(value / 1e6);
+  else run.end.forEach((end, i) => { if (run.status[i] > 0) taken.push(end - run.start[i]); });
   if (taken.length === 0) return sentence(box, 'No request was answered.');
   taken.sort((a, b) => a - b);
   let least = Math.max(taken[0], 1e-6), most = Math.max(taken[taken.length - 1], 1e-6);
@@ -490,10 +508,10 @@ function sweep(box) {
 
 const charts = {
   timeline, concurrency, latency, phases, sweep,
-  throughput: (box, run) => rate(box, run, () => 1, () => ({name: '', per: 1}),
+  throughput: (box, run) => rate(box, run, 'ended', () => ({name: '', per: 1}),
                                  () => 'requests per second',
                                  value => `${short(value)} per second`),
-  transfer: (box, run) => rate(box, run, i => run.bytes[i], byteUnit,
+  transfer: (box, run) => rate(box, run, 'bytes', byteUnit,
                                unit => `${unit.name} per second`,
                                value => `${inUnit(value, byteUnit(value))} per second`),
 };

@@ -170,18 +170,29 @@ def check_chart(kind, elements, run, data, where):
     if kind == "timeline":
         check_timeline(elements, run, where)
     elif kind == "concurrency" and run["urls"]:
-        if all(s < e for s, e in zip(run["start"], run["end"])):
+        if "totals" in run:
+            totals, now, peak = run["totals"], 0, 0
+            for started, ended in zip(totals["started"], totals["ended"]):
+                now += started - ended
+                peak = max(peak, now)
+            drawn = [int(a["data-peak"]) for a in svgs]
+            check(now == 0 and drawn == [peak], f"{where}: the peak {drawn} is not {peak}")
+        elif all(s < e for s, e in zip(run["start"], run["end"])):
             drawn = [int(a["data-peak"]) for a in svgs]
             check(drawn == [peak_concurrency(run)], f"{where}: the peak {drawn} is wrong")
         check(any(name == "path" for name, _ in elements), f"{where}: there is no line")
     elif kind == "latency":
         answered = sum(status > 0 for status in run["status"])
+        if "totals" in run:
+            answered = sum(count for _, count in run["totals"]["latencies"])
         drawn = sum(int(a["data-count"]) for a in columns)
         check(drawn == answered, f"{where}: {drawn} requests are shown of {answered} answered")
         marks = sum("percentile" == a.get("class") for _, a in elements)
         check(marks == (3 if answered else 0), f"{where}: {marks} percentiles are marked")
     elif kind in ("throughput", "transfer"):
         total = sum(run["bytes"]) if kind == "transfer" else len(run["urls"])
+        if "totals" in run:
+            total = sum(run["totals"]["bytes" if kind == "transfer" else "ended"])
         drawn = sum(float(a["data-total"]) for a in svgs)
         check(math.isclose(drawn, total), f"{where}: {drawn} is shown in all instead of {total}")
     elif kind == "sweep":

@@ -138,9 +138,45 @@ TEST_CASE("errors are counted by cause, with the answers that are errors") {
     CHECK(page_of(report).find("No request failed.") != std::string::npos);
 }
 
+TEST_CASE("of a long run a sample is kept, and everything counts") {
+    run_recorder all;
+    const std::size_t count = 3 * report_samples_max;
+    for (std::size_t i = 0; i < count; ++i) {
+        const double start = double(i) / 100;
+        sample one = request("page-" + std::to_string(i) + ".", start,
+                             start + (i == 777 ? 50 : 0.125), i % 3 == 0 ? 404 : 200);
+        one.bytes = i;
+        all.add(std::move(one));
+    }
+    CHECK(all.samples.size() <= report_samples_max);
+    CHECK(all.samples.size() >= report_samples_max / 2);
+    CHECK(all.samples[1].url == "page-4.");
+    CHECK(all.totals.slices.size() <= report_slices_max);
+    run_report report;
+    report.samples = all.samples;
+    report.totals = all.totals;
+    const std::string page = page_of(report);
+    CHECK(page.find("A sample: one of every 4 requests, of 60000 in all.") != page.npos);
+    CHECK(between(page, "id=\"slowest\"", "</tr>\n</tbody>").find("page-777.") != page.npos);
+    CHECK(between(page, "id=\"errors\"", "</table>")
+              .find("HTTP status 404<td class=\"number\">20000<td class=\"number\">33.3 %") !=
+          page.npos);
+    const nlohmann::json totals = embedded(page)["runs"][0]["totals"];
+    std::size_t started = 0, ended = 0, bytes = 0;
+    for (const auto& each : totals["started"]) started += each.get<std::size_t>();
+    for (const auto& each : totals["ended"]) ended += each.get<std::size_t>();
+    for (const auto& each : totals["bytes"]) bytes += each.get<std::size_t>();
+    CHECK(started == count);
+    CHECK(ended == count);
+    CHECK(bytes == count * (count - 1) / 2);
+    REQUIRE(totals["latencies"].size() >= 2);
+    for (const auto& [value, times] : all.totals.latencies)
+        CHECK((value == 50 * 1'000'000 >> 19 << 19 || (value > 122'000 && value <= 125'000)));
+}
+
 TEST_CASE("a run without requests still makes a page") {
     const std::string page =
-        page_of({.title = "nothing", .options = {}, .summary = {}, .samples = {}});
+        page_of({.title = "nothing", .options = {}, .summary = {}, .samples = {}, .totals = {}});
     CHECK(embedded(page)["runs"][0]["urls"].empty());
     std::ostringstream out;
     write_experiment_report(out, {});
