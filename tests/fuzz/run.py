@@ -3,7 +3,8 @@
 
     tests/fuzz/run.py BUILD [--seconds N] [--keep] [TARGET...]
 
-BUILD is the folder of the fuzz preset's build, --seconds (30) what each target gets. --keep adds to
+BUILD is the folder of the fuzz preset's build, --seconds (30) what each target gets; 0 runs what is
+kept and looks for nothing new, so that the result is always the same. --keep adds to
 tests/fuzz/corpus the shortest inputs that reach what the corpus did not reach. An input that fails
 is left in BUILD/failed/TARGET-*; run BUILD/tests/fuzz/fuzz_TARGET with it. The last line is
 "N passed, N failed", a target each.
@@ -101,7 +102,8 @@ def run(target, options):
     os.makedirs(os.path.dirname(failed), exist_ok=True)
     dictionary = os.path.join(HERE, "dictionaries", target + ".dict")
     # Both sides of a memory: what a limit lets through may be large, what leaks grows.
-    command = [program, f"-max_total_time={options.seconds}", f"-max_len={INPUT_BYTES_MAX}",
+    length = f"-max_total_time={options.seconds}" if options.seconds > 0 else "-runs=0"
+    command = [program, length, f"-max_len={INPUT_BYTES_MAX}",
                "-timeout=20", "-rss_limit_mb=2000", f"-artifact_prefix={failed}",
                "-print_final_stats=1"]
     if os.path.exists(dictionary):
