@@ -62,7 +62,10 @@ bool carry(peer& from, peer& to, std::size_t piece_bytes) {
 // Both ends talk until neither has anything to say.
 void talk(peer& client, peer& server, std::size_t piece_bytes = std::string::npos) {
     client.engine.handshake();
-    while (carry(client, server, piece_bytes) | carry(server, client, piece_bytes)) {
+    bool carried = true;
+    while (carried) {
+        carried = carry(client, server, piece_bytes);
+        carried = carry(server, client, piece_bytes) || carried;
     }
 }
 
