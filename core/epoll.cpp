@@ -113,7 +113,6 @@ private:
     void revisit_all() noexcept;
     void forget(int fd) noexcept;
     bool writer_waits(int fd) const noexcept;
-    void let_go(int fd) noexcept;
     int collect(nanoseconds timeout) noexcept;
 
     bool serve(epoll_event& event, operation*& op, completion& what) noexcept;
@@ -561,13 +560,11 @@ result<int> epoll_driver::open_socket(int family, int type, int protocol) noexce
 }
 
 void epoll_driver::close(int fd) noexcept {
-    let_go(fd);
+    epoll_driver::release(fd);
     ::close(fd);
 }
 
-void epoll_driver::release(int fd) noexcept { let_go(fd); }
-
-void epoll_driver::let_go(int fd) noexcept {
+void epoll_driver::release(int fd) noexcept {
     if (fd >= 0 && static_cast<std::size_t>(fd) < table_.size()) {
         descriptor& at = table_[static_cast<std::size_t>(fd)];
         RINGLET_REQUIRE(at.operations.empty(),

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/socket_names.h"
 #include "net/tls_engine.h"
 
 namespace ringlet {
@@ -86,17 +87,11 @@ connection::connection(ringlet::loop& owner, int fd) noexcept
 connection::~connection() = default;
 
 address connection::local_address() const noexcept {
-    sockaddr_storage name = {};
-    socklen_t length = sizeof name;
-    auto* const at = reinterpret_cast<sockaddr*>(&name);
-    return loop_.driver().local_name(fd_, at, &length) ? address() : address(at, length);
+    return detail::socket_name(loop_.driver(), fd_, &driver::local_name);
 }
 
 address connection::peer_address() const noexcept {
-    sockaddr_storage name = {};
-    socklen_t length = sizeof name;
-    auto* const at = reinterpret_cast<sockaddr*>(&name);
-    return loop_.driver().peer_name(fd_, at, &length) ? address() : address(at, length);
+    return detail::socket_name(loop_.driver(), fd_, &driver::peer_name);
 }
 
 void connection::start_receiving() noexcept {

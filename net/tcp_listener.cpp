@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "coro/suspension.h"
+#include "net/socket_names.h"
 
 namespace ringlet {
 
@@ -105,10 +106,7 @@ public:
     loop& owner() const noexcept { return loop_; }
     int descriptor() const noexcept { return fd_; }
     address local_address() const noexcept {
-        sockaddr_storage name = {};
-        socklen_t length = sizeof name;
-        auto* const at = reinterpret_cast<sockaddr*>(&name);
-        return loop_.driver().local_name(fd_, at, &length) ? address() : address(at, length);
+        return detail::socket_name(loop_.driver(), fd_, &driver::local_name);
     }
 
 private:
@@ -300,11 +298,7 @@ tcp_listener::tcp_listener(loop& owner, const address& where, const listen_optio
     : listener(owner, open_listening(owner, where, options), true) {}
 
 address tcp_listener::local_address() const noexcept {
-    sockaddr_storage name = {};
-    socklen_t length = sizeof name;
-    auto* const at = reinterpret_cast<sockaddr*>(&name);
-    return owner().driver().local_name(descriptor(), at, &length) ? address()
-                                                                   : address(at, length);
+    return detail::socket_name(owner().driver(), descriptor(), &driver::local_name);
 }
 
 task<tcp_stream> tcp_listener::accept() {

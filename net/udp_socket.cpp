@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "net/socket_names.h"
+
 namespace ringlet {
 namespace {
 
@@ -40,11 +42,7 @@ udp_socket::udp_socket(loop& owner, const address& local, const udp_options& opt
     : datagram_socket(owner, open_bound(owner, local, options)), is_v6_(local.is_v6()) {}
 
 address udp_socket::local_address() const noexcept {
-    sockaddr_storage name = {};
-    socklen_t length = sizeof name;
-    auto* const at = reinterpret_cast<sockaddr*>(&name);
-    return owner().driver().local_name(descriptor(), at, &length) ? address()
-                                                                  : address(at, length);
+    return detail::socket_name(owner().driver(), descriptor(), &driver::local_name);
 }
 
 address udp_socket::peer_address() const noexcept {

@@ -41,6 +41,7 @@ TESTED_ELSEWHERE = {
     "coro/pipeline_stages": "tests/coro/pipeline_test.cpp",
     "core/uring_constants": "only the kernel's constants",
     "core/uring_files": "tests/core/file_operation_test.cpp",
+    "net/socket_names": "tests/net/connection_test.cpp",
     "net/datagram": "tests/net/udp_socket_test.cpp",
     "net/descriptor_passing": "tests/net/unix_socket_test.cpp",
     "examples/arguments": SERVERS,
