@@ -34,7 +34,9 @@ loop::loop(const loop_options& options) : driver_(make_driver(options.driver)) {
     fork_generation_ = fork_count.load(std::memory_order_relaxed);
     now_ = driver_->now();
     previous_ = current_loop;
-    current_loop = this;
+    if (options.current) {
+        current_loop = this;
+    }
 }
 
 loop::~loop() {

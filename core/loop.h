@@ -28,6 +28,8 @@ class helper_pool;
 
 struct loop_options {
     driver_options driver;
+    // Whether it becomes this thread's `loop::current` at once, not only while it runs.
+    bool current = true;
 };
 
 class loop {

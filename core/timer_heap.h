@@ -50,6 +50,13 @@ public:
     void move(timer& item, std::int64_t deadline) noexcept;
     // Takes the first timer out when its deadline is at or before `now`, else null.
     timer* pop_due(std::int64_t now) noexcept;
+    // Calls `visit(timer&)` for each pending one, in no order. Nothing may be added or removed.
+    template <class F>
+    void for_each(F&& visit) const {
+        for (const slot& each : slots_) {
+            visit(*each.item);
+        }
+    }
 
 private:
     struct slot {

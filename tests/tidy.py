@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LINE_MAX = 100
@@ -28,7 +29,7 @@ TEST_MAX = 900  # a test file is a row of stories, each read alone
 PROSE_MIN, PROSE_MAX = 2, 16
 
 # A layer may include itself and what stands before it.
-LAYERS = ["core", "coro", "net", "http", "examples"]
+LAYERS = ["core", "coro", "net", "http", "python", "examples"]
 
 # Modules whose tests are not at tests/<their path>_test.*: where they are, or why there are none.
 SERVERS = "tests/examples/servers_test.py"
@@ -89,7 +90,8 @@ CPP = (".h", ".cpp", ".c")
 # Vectors are bytes, not prose.
 TEXT_EXEMPT = ("tests/data/", "tests/fuzz/corpus/", "tests/fuzz/dictionaries/")
 # Found by their folder's glob, and built by other presets than this looks at.
-BUILT_ELSEWHERE = ("tests/faults/", "tests/fuzz/")
+BUILT_ELSEWHERE = ("tests/faults/", "tests/fuzz/", "tests/python/", "python/native/",
+                   "python/ringlet/")
 
 
 class Report:
@@ -265,7 +267,8 @@ def check_includes(report, name, text):
                             f"{place}: {layer} may not include {folder} ({target})")
         elif os.path.isfile(os.path.join(ROOT, target)):
             report.fail("includes are written from the root", f"{place}: <{target}> needs quotes")
-        if target.startswith("openssl/") and layer in LAYERS and not name.startswith("net/tls_"):
+        if target.startswith("openssl/") and layer in LAYERS and not (
+                name.startswith(("net/tls_", "python/native/tls_"))):
             report.fail("only net/tls_* speaks to OpenSSL", f"{place}: {target}")
         if target in KERNEL_HEADERS and layer in LAYERS and layer != "core":
             report.fail("only core speaks to the kernel", f"{place}: {target}")
@@ -280,7 +283,8 @@ def check_tests_exist(report, files):
     """core/x.{h,cpp} has tests/core/x_test.cpp, and every exception is still one."""
     rule = "every module has a test file"
     modules = {os.path.splitext(name)[0] for name in files
-               if name.split("/")[0] in LAYERS and name.endswith((".h", ".cpp"))}
+               if name.split("/")[0] in LAYERS and name.endswith((".h", ".cpp"))
+               and not name.startswith("python/")}  # what Python sees is tested in Python
     tested = {os.path.splitext(name)[0][len("tests/"):-len("_test")] for name in files
               if re.match(r"tests/.*_test\.(cpp|py)$", name)}
     for module in sorted(modules - tested - set(TESTED_ELSEWHERE)):
@@ -312,7 +316,7 @@ def check_all_used(report, files, texts):
             continue
         if name.endswith(".h"):
             used = any(f'"{name}"' in text for text in others)
-        elif name.endswith((".cpp", ".c")) and (
+        elif name.endswith((".cpp", ".c", ".py")) and (
                 name in compiled or name.startswith(BUILT_ELSEWHERE)):
             used = True
         elif name.endswith(".cpp"):
@@ -342,6 +346,7 @@ def check_headers_alone(report, headers):
     flags = subprocess.run(
         ["pkg-config", "--cflags", "liburing", "libllhttp", "libxml-2.0", "zlib", "libssl"],
         capture_output=True, text=True, check=True).stdout.split()
+    flags += ["-isystem", sysconfig.get_path("include")]
     command = ["g++", "-std=c++20", "-Wall", "-Wextra", "-Wshadow", "-Wconversion",
                "-Wno-sign-conversion", "-Werror", "-I", ROOT, *flags, "-fsyntax-only", "-x", "c++",
                "-"]

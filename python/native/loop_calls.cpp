@@ -1,0 +1,271 @@
+// Scheduling: call_soon and its siblings, tasks, futures, the clock.
+#include <cmath>
+#include <cstdint>
+#include <ctime>
+
+#include "python/native/handle.h"
+#include "python/native/loop_object.h"
+#include "python/native/names.h"
+#include "python/native/watcher.h"
+
+namespace ringlet::python {
+namespace {
+
+bool is_name(PyObject* keyword, PyObject* name) noexcept {
+    return keyword == name || PyUnicode_Compare(keyword, name) == 0;
+}
+
+// The one keyword these functions take. False with TypeError set.
+bool take_context(PyObject* const* arguments, Py_ssize_t count, PyObject* keywords,
+                  const char* function, PyObject*& context) noexcept {
+    context = nullptr;
+    const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+    for (Py_ssize_t i = 0; i < named; ++i) {
+        PyObject* const keyword = PyTuple_GET_ITEM(keywords, i);
+        if (!is_name(keyword, names().context)) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
+                         keyword);
+            return false;
+        }
+        context = arguments[count + i];
+    }
+    if (context == Py_None) {
+        context = nullptr;
+    }
+    if (context != nullptr && !PyContext_CheckExact(context)) {
+        PyErr_Format(PyExc_TypeError, "%s() wants a contextvars.Context as context", function);
+        return false;
+    }
+    return true;
+}
+
+bool want_arguments(Py_ssize_t count, Py_ssize_t least, const char* function) noexcept {
+    if (count >= least) {
+        return true;
+    }
+    PyErr_Format(PyExc_TypeError, "%s() wants at least %zd positional arguments, got %zd", function,
+                 least, count);
+    return false;
+}
+
+double seconds_now() noexcept {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+// When the loop's clock, in nanoseconds, has reached `when`. What is no number is due at once.
+std::int64_t deadline_of(double when) noexcept {
+    const double nanoseconds = std::ceil(when * 1e9);
+    if (!(nanoseconds > 0)) {
+        return 0;
+    }
+    return nanoseconds < 9.2e18 ? static_cast<std::int64_t>(nanoseconds) : INT64_MAX;
+}
+
+PyObject* add_timer(loop_object* loop, double when, PyObject* const* arguments, Py_ssize_t count,
+                    PyObject* context) noexcept {
+    timer_handle_object* const handle =
+        make_timer_handle(arguments[0], arguments + 1, count - 1, context, when);
+    if (handle == nullptr) {
+        return nullptr;
+    }
+    PyObject* const object = reinterpret_cast<PyObject*>(handle);
+    try {
+        loop->timers.add(handle->timer, deadline_of(when));
+    } catch (const std::bad_alloc&) {
+        Py_DECREF(object);
+        return PyErr_NoMemory();
+    }
+    handle->loop = loop;
+    return new_reference(object);  // one for the heap, one for the caller
+}
+
+// call_at and call_later in debug mode: the handle is asyncio's own, run by a plain one of ours.
+PyObject* add_debug_timer(PyObject* self, PyObject* when, PyObject* const* arguments,
+                          Py_ssize_t count, PyObject* context) noexcept {
+    owned rest(PyTuple_New(count));
+    for (Py_ssize_t i = 0; rest && i < count; ++i) {
+        PyTuple_SET_ITEM(rest.get(), i, new_reference(arguments[i]));
+    }
+    if (!rest) {
+        return nullptr;
+    }
+    PyObject* const passed[] = {self, when, rest.get(), context != nullptr ? context : Py_None};
+    return PyObject_VectorcallMethod(names().call_at_debug, passed, 4, nullptr);
+}
+
+PyObject* call_soon_debug(PyObject* self, PyObject* method, PyObject* const* arguments,
+                          Py_ssize_t count, PyObject* context) noexcept {
+    owned rest(PyTuple_New(count - 1));
+    for (Py_ssize_t i = 1; rest && i < count; ++i) {
+        PyTuple_SET_ITEM(rest.get(), i - 1, new_reference(arguments[i]));
+    }
+    if (!rest) {
+        return nullptr;
+    }
+    PyObject* const passed[] = {self, arguments[0], rest.get(),
+                                context != nullptr ? context : Py_None};
+    return PyObject_VectorcallMethod(method, passed, 4, nullptr);
+}
+
+// A handle in the ready ring, and a reference for the caller.
+PyObject* schedule(loop_object* loop, PyObject* const* arguments, Py_ssize_t count,
+                   PyObject* context) noexcept {
+    handle_object* const handle = make_handle(arguments[0], arguments + 1, count - 1, context);
+    if (handle == nullptr) {
+        return nullptr;
+    }
+    PyObject* const object = reinterpret_cast<PyObject*>(handle);
+    if (!loop->ready.push(object)) [[unlikely]] {
+        Py_DECREF(object);
+        return nullptr;
+    }
+    return new_reference(object);
+}
+
+}  // namespace
+
+bool check_open(loop_object* loop) noexcept {
+    if (loop->closed) [[unlikely]] {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return false;
+    }
+    return true;
+}
+
+bool make_ready(loop_object* loop, PyObject* handle) noexcept {
+    if (!loop->ready.push(handle)) [[unlikely]] {
+        Py_DECREF(handle);
+        return false;
+    }
+    return true;
+}
+
+void wake(loop_object* loop) noexcept {
+    if (loop->asleep) {
+        loop->asleep = false;
+        loop->core->driver().wake();
+    }
+}
+
+PyObject* loop_call_soon(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                         PyObject* keywords) noexcept {
+    loop_object* const loop = as_loop(self);
+    PyObject* context;
+    if (!check_open(loop) || !want_arguments(count, 1, "call_soon") ||
+        !take_context(arguments, count, keywords, "call_soon", context)) {
+        return nullptr;
+    }
+    if (loop->debug) [[unlikely]] {
+        return call_soon_debug(self, names().call_soon_debug, arguments, count, context);
+    }
+    return schedule(loop, arguments, count, context);
+}
+
+PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                                    PyObject* keywords) noexcept {
+    loop_object* const loop = as_loop(self);
+    PyObject* context;
+    if (!check_open(loop) || !want_arguments(count, 1, "call_soon_threadsafe") ||
+        !take_context(arguments, count, keywords, "call_soon_threadsafe", context)) {
+        return nullptr;
+    }
+    PyObject* const handle =
+        loop->debug
+            ? call_soon_debug(self, names().threadsafe_debug, arguments, count, context)
+            : schedule(loop, arguments, count, context);
+    if (handle != nullptr) {
+        wake(loop);
+    }
+    return handle;
+}
+
+PyObject* loop_call_later(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                          PyObject* keywords) noexcept {
+    loop_object* const loop = as_loop(self);
+    PyObject* context;
+    if (!want_arguments(count, 2, "call_later") ||
+        !take_context(arguments, count, keywords, "call_later", context)) {
+        return nullptr;
+    }
+    if (arguments[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "delay must not be None");
+        return nullptr;
+    }
+    const double delay = PyFloat_AsDouble(arguments[0]);
+    if ((delay == -1.0 && PyErr_Occurred()) || !check_open(loop)) {
+        return nullptr;
+    }
+    const double when = seconds_now() + delay;
+    if (loop->debug) [[unlikely]] {
+        owned at(PyFloat_FromDouble(when));
+        return at ? add_debug_timer(self, at.get(), arguments + 1, count - 1, context) : nullptr;
+    }
+    return add_timer(loop, when, arguments + 1, count - 1, context);
+}
+
+PyObject* loop_call_at(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                       PyObject* keywords) noexcept {
+    loop_object* const loop = as_loop(self);
+    PyObject* context;
+    if (!want_arguments(count, 2, "call_at") ||
+        !take_context(arguments, count, keywords, "call_at", context)) {
+        return nullptr;
+    }
+    if (arguments[0] == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "when cannot be None");
+        return nullptr;
+    }
+    const double when = PyFloat_AsDouble(arguments[0]);
+    if ((when == -1.0 && PyErr_Occurred()) || !check_open(loop)) {
+        return nullptr;
+    }
+    if (loop->debug) [[unlikely]] {
+        return add_debug_timer(self, arguments[0], arguments + 1, count - 1, context);
+    }
+    return add_timer(loop, when, arguments + 1, count - 1, context);
+}
+
+// The usual call, with a coroutine alone; everything else is CPython's own method.
+PyObject* loop_create_task(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                           PyObject* keywords) noexcept {
+    loop_object* const loop = as_loop(self);
+    if (count == 1 && keywords == nullptr && !loop->debug &&
+        (loop->task_factory == nullptr || loop->task_factory == Py_None)) {
+        if (!check_open(loop)) {
+            return nullptr;
+        }
+        PyObject* const passed[] = {arguments[0], self};
+        return PyObject_Vectorcall(names().task_class, passed, 1, names().loop_keyword);
+    }
+    const std::size_t named =
+        keywords == nullptr ? 0 : static_cast<std::size_t>(PyTuple_GET_SIZE(keywords));
+    std::vector<PyObject*> passed;
+    try {
+        passed.reserve(1 + static_cast<std::size_t>(count) + named);
+        passed.push_back(self);
+        passed.insert(passed.end(), arguments,
+                      arguments + static_cast<std::size_t>(count) + named);
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
+    return PyObject_Vectorcall(names().base_create_task, passed.data(),
+                               1 + static_cast<std::size_t>(count), keywords);
+}
+
+PyObject* loop_create_future(PyObject* self, PyObject*) noexcept {
+    return PyObject_Vectorcall(names().future_class, &self, 0, names().loop_keyword);
+}
+
+// For handles made elsewhere: anything with _run() and _cancelled.
+PyObject* loop_add_callback(PyObject* self, PyObject* handle) noexcept {
+    if (!make_ready(as_loop(self), new_reference(handle))) {
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* loop_time(PyObject*, PyObject*) noexcept { return PyFloat_FromDouble(seconds_now()); }
+
+}  // namespace ringlet::python

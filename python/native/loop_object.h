@@ -1,0 +1,88 @@
+// `_native.Loop`, the part of ringlet.EventLoop that is hot: scheduling, timers, the run loop and
+// the watching of descriptors, on one core loop. The Python class derives from it and from
+// asyncio.SelectorEventLoop, in this order, so what is not here is CPython's own.
+//
+// One Python turn:
+//   1. a turn of the core loop: writes of the last turn are handed over, one system call submits
+//      all and waits (only while nothing is ready here), completions are dispatched; data_received
+//      and its like are called right there, readers and writers are put into the ready ring
+//   2. timers that are due go to the ready ring
+//   3. exactly the handles that are ready now are run
+// The GIL is held but for a wait that can block. All of this is guarded by the GIL; only
+// call_soon_threadsafe may be called by a thread that does not run the loop.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/loop.h"
+#include "core/timer_heap.h"
+#include "python/native/python.h"
+#include "python/native/ready_ring.h"
+
+namespace ringlet::python {
+
+class watcher;
+
+struct loop_object {
+    PyObject_HEAD
+    // CPython's base class reads and writes these as attributes of the loop.
+    char closed;
+    char debug;
+    char stopping;
+    PyObject* task_factory;
+
+    std::unique_ptr<ringlet::loop> core;  // null once closed
+    ready_ring ready;
+    ringlet::timer_heap timers;           // of timer_handle_object, a reference each
+    ringlet::timer next_timer;            // tells the core when the first of them is due
+    std::vector<std::unique_ptr<watcher>> watchers;  // by descriptor
+    PyThreadState* thread_state;          // while the GIL is released
+    PyObject* fatal;                      // SystemExit or KeyboardInterrupt out of a dispatch
+    bool asleep;                          // in a wait that can block
+};
+
+extern PyTypeObject* loop_type;
+bool set_up_loop(PyObject* module) noexcept;
+
+inline loop_object* as_loop(PyObject* object) noexcept {
+    return reinterpret_cast<loop_object*>(object);
+}
+inline PyObject* as_object(loop_object* loop) noexcept { return reinterpret_cast<PyObject*>(loop); }
+
+// False, with RuntimeError("Event loop is closed") set, when it is.
+bool check_open(loop_object* loop) noexcept;
+// Takes over the reference to a handle that is to run. False with MemoryError set.
+[[nodiscard]] bool make_ready(loop_object* loop, PyObject* handle) noexcept;
+// Wakes the loop if it sleeps; any thread with the GIL.
+void wake(loop_object* loop) noexcept;
+
+// For code that runs in the dispatch step and has no caller to raise to. Takes the exception that
+// is set: SystemExit and KeyboardInterrupt end the run, everything else goes to the exception
+// handler with `message` and, when not null, the transport and protocol concerned.
+void report(loop_object* loop, const char* message, PyObject* transport = nullptr,
+            PyObject* protocol = nullptr) noexcept;
+
+// The methods, by file. Calls.
+PyObject* loop_call_soon(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_call_soon_threadsafe(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_call_later(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_call_at(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_create_task(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_create_future(PyObject*, PyObject*) noexcept;
+PyObject* loop_add_callback(PyObject*, PyObject*) noexcept;
+PyObject* loop_time(PyObject*, PyObject*) noexcept;
+// The run.
+PyObject* loop_run_once(PyObject*, PyObject*) noexcept;
+// Watching.
+PyObject* loop_add_reader(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
+PyObject* loop_add_writer(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
+PyObject* loop_remove_reader(PyObject*, PyObject*) noexcept;
+PyObject* loop_remove_writer(PyObject*, PyObject*) noexcept;
+PyObject* loop_watched(PyObject*, PyObject*) noexcept;
+// Lets go of everything it waits for. Python code may run in here.
+void close_loop(loop_object* loop) noexcept;
+int traverse_watchers(loop_object* loop, visitproc visit, void* arg) noexcept;
+void forget_watchers(loop_object* loop) noexcept;
+
+}  // namespace ringlet::python

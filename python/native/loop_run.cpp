@@ -1,0 +1,152 @@
+// The run loop: turns until stop(), the GIL let go of while it sleeps, and the end of the loop.
+#include "python/native/handle.h"
+#include "python/native/loop_object.h"
+#include "python/native/names.h"
+#include "python/native/watcher.h"
+
+namespace ringlet::python {
+namespace {
+
+// A handle that is not one of ours: asyncio's own, in debug mode or made by somebody else.
+bool run_foreign_handle(loop_object* loop, PyObject* handle) noexcept {
+    PyObject* const passed[] = {as_object(loop), handle};
+    return owned(PyObject_VectorcallMethod(names().run_foreign, passed, 2, nullptr))
+        .operator bool();
+}
+
+// Exactly the handles that are ready now. False with the exception that ends the run.
+bool run_ready(loop_object* loop) noexcept {
+    for (std::size_t left = loop->ready.size(); left > 0; --left) {
+        PyObject* const object = loop->ready.pop();
+        const bool good = is_handle(object) ? run_handle(as_handle(object), loop)
+                                            : run_foreign_handle(loop, object);
+        if (!good) [[unlikely]] {
+            owned exception = take_exception();
+            Py_DECREF(object);
+            raise_again(std::move(exception));
+            return false;
+        }
+        Py_DECREF(object);
+    }
+    return true;
+}
+
+// Tells the core when it has to wake for our timers.
+void set_alarm(loop_object* loop) {
+    if (loop->timers.empty()) {
+        loop->core->cancel_timer(loop->next_timer);
+        return;
+    }
+    const std::int64_t first = loop->timers.first_deadline();
+    if (!loop->next_timer.pending() || loop->next_timer.deadline() != first) {
+        loop->core->start_timer(loop->next_timer, first);
+    }
+}
+
+// Moves what is due to the ready ring, each with the reference that the heap had.
+bool expire_timers(loop_object* loop) noexcept {
+    const std::int64_t now = loop->core->now();
+    while (ringlet::timer* const due = loop->timers.pop_due(now)) {
+        timer_handle_object* const handle = handle_of(*due);
+        handle->loop = nullptr;
+        if (!make_ready(loop, reinterpret_cast<PyObject*>(handle))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool turn(loop_object* loop) {
+    if (!loop->timers.empty() || loop->next_timer.pending()) {
+        set_alarm(loop);
+    }
+    loop->core->run_once(loop->ready.empty() && !loop->stopping);
+    if (loop->fatal != nullptr) [[unlikely]] {
+        raise_again(owned(std::exchange(loop->fatal, nullptr)));
+        return false;
+    }
+    if (PyErr_CheckSignals() < 0) [[unlikely]] {
+        return false;
+    }
+    return (loop->timers.empty() || expire_timers(loop)) && run_ready(loop);
+}
+
+}  // namespace
+
+void let_go_of_gil(void* context) noexcept {
+    auto* const loop = static_cast<loop_object*>(context);
+    if (!loop->ready.empty()) {
+        loop->core->driver().wake();  // something was made ready by a step of the core's turn
+    }
+    loop->asleep = true;
+    loop->thread_state = PyEval_SaveThread();
+}
+
+void take_gil(void* context) noexcept {
+    auto* const loop = static_cast<loop_object*>(context);
+    PyEval_RestoreThread(std::exchange(loop->thread_state, nullptr));
+    loop->asleep = false;
+}
+
+// Named as in asyncio, whose run_forever calls it until the loop is to stop: here that is one call.
+PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
+    loop_object* const loop = as_loop(self);
+    if (!check_open(loop)) {
+        return nullptr;
+    }
+    return guarded([loop]() -> PyObject* {
+        do {
+            if (!turn(loop)) {
+                return nullptr;
+            }
+        } while (!loop->stopping);
+        Py_RETURN_NONE;
+    });
+}
+
+void report(loop_object* loop, const char* message, PyObject* transport,
+            PyObject* protocol) noexcept {
+    owned exception = take_exception();
+    PyObject* const raised = exception.get();
+    if (PyErr_GivenExceptionMatches(raised, PyExc_SystemExit) ||
+        PyErr_GivenExceptionMatches(raised, PyExc_KeyboardInterrupt)) {
+        PyObject* const earlier = std::exchange(loop->fatal, exception.release());
+        Py_XDECREF(earlier);
+        return;
+    }
+    owned context(Py_BuildValue("{s:s,s:O}", "message", message, "exception", raised));
+    if (context && transport != nullptr) {
+        PyDict_SetItemString(context.get(), "transport", transport);
+    }
+    if (context && protocol != nullptr) {
+        PyDict_SetItemString(context.get(), "protocol", protocol);
+    }
+    PyObject* const passed[] = {as_object(loop), context.get()};
+    owned done(context ? PyObject_VectorcallMethod(names().call_exception_handler, passed, 2,
+                                                   nullptr)
+                       : nullptr);
+    if (!done) {
+        PyErr_WriteUnraisable(as_object(loop));
+    }
+}
+
+void close_loop(loop_object* loop) noexcept {
+    loop->closed = 1;
+    while (!loop->ready.empty()) {
+        Py_DECREF(loop->ready.pop());
+    }
+    while (ringlet::timer* const pending = loop->timers.pop_due(INT64_MAX)) {
+        timer_handle_object* const handle = handle_of(*pending);
+        handle->loop = nullptr;
+        cancel_handle(&handle->base);
+        Py_DECREF(handle);
+    }
+    if (loop->core) {
+        loop->core->cancel_timer(loop->next_timer);
+        forget_watchers(loop);
+        loop->core.reset();
+        loop->watchers.clear();
+    }
+}
+
+}  // namespace ringlet::python

@@ -1,0 +1,24 @@
+// The extension module `ringlet._native`. One interpreter only, and it needs the GIL.
+#include "python/native/handle.h"
+#include "python/native/loop_object.h"
+#include "python/native/names.h"
+
+namespace ringlet::python {
+namespace {
+
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "ringlet._native", "The native half of ringlet.", -1, nullptr,
+    nullptr, nullptr, nullptr, nullptr};
+
+PyObject* make_module() noexcept {
+    owned module(PyModule_Create(&definition));
+    if (!module || !set_up_names() || !set_up_handles() || !set_up_loop(module.get())) {
+        return nullptr;
+    }
+    return module.release();
+}
+
+}  // namespace
+}  // namespace ringlet::python
+
+PyMODINIT_FUNC PyInit__native() { return ringlet::python::make_module(); }

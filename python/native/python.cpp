@@ -1,0 +1,74 @@
+#include "python/native/python.h"
+
+#include <new>
+
+#include "core/result.h"
+
+namespace ringlet::python {
+
+owned take_exception() noexcept {
+#if PY_VERSION_HEX >= 0x030c0000
+    return owned(PyErr_GetRaisedException());
+#else
+    PyObject* type = nullptr;
+    PyObject* value = nullptr;
+    PyObject* traceback = nullptr;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == nullptr) {
+        return {};
+    }
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != nullptr) {
+        PyException_SetTraceback(value, traceback);
+    }
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return owned(value);
+#endif
+}
+
+void raise_again(owned exception) noexcept {
+#if PY_VERSION_HEX >= 0x030c0000
+    PyErr_SetRaisedException(exception.release());
+#else
+    PyObject* const value = exception.release();
+    PyErr_Restore(new_reference(reinterpret_cast<PyObject*>(Py_TYPE(value))), value,
+                  PyException_GetTraceback(value));
+#endif
+}
+
+PyObject* raise_errno(int number) noexcept {
+    errno = number;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+PyObject* raise_code(const std::error_code& code, const char* what) noexcept {
+    if (code.category() == std::system_category() || code.category() == std::generic_category()) {
+        return raise_errno(code.value());
+    }
+    if (what != nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, what);
+        return nullptr;
+    }
+    try {
+        PyErr_SetString(PyExc_RuntimeError, code.message().c_str());
+    } catch (...) {
+        PyErr_NoMemory();
+    }
+    return nullptr;
+}
+
+PyObject* raise_current_exception() noexcept {
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    } catch (const std::system_error& failure) {
+        return raise_code(failure.code(), failure.what());
+    } catch (const std::exception& failure) {
+        PyErr_SetString(PyExc_RuntimeError, failure.what());
+        return nullptr;
+    }
+}
+
+}  // namespace ringlet::python

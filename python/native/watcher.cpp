@@ -1,0 +1,329 @@
+#include "python/native/watcher.h"
+
+#include <poll.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <new>
+
+#include "python/native/handle.h"
+#include "python/native/names.h"
+
+namespace ringlet::python {
+namespace {
+
+void cancel(PyObject* handle) noexcept {
+    if (is_handle(handle)) {
+        cancel_handle(as_handle(handle));
+    } else if (!owned(PyObject_CallMethod(handle, "cancel", nullptr))) {
+        PyErr_WriteUnraisable(handle);
+    }
+    Py_DECREF(handle);
+}
+
+}  // namespace
+
+watcher::poll::poll(watcher& w, side s) noexcept
+    : operation([](operation& op, const completion& what) noexcept {
+          auto& self = static_cast<poll&>(op);
+          if (self.owner == nullptr) {
+              delete &self;
+          } else {
+              self.owner->ready(self.which, what.result);
+          }
+      }),
+      owner(&w),
+      which(s) {}
+
+watcher::end_of_turn::end_of_turn(watcher& w) noexcept
+    : work([](work& item) noexcept { static_cast<end_of_turn&>(item).owner.settle(); }),
+      owner(w) {}
+
+watcher::watcher(loop_object* loop, int fd) noexcept : loop_(loop), fd_(fd), end_of_turn_(*this) {}
+
+watcher::~watcher() {
+    for (half& each : sides_) {
+        detach(each);
+    }
+}
+
+void watcher::detach(half& from) noexcept {
+    poll* const old = std::exchange(from.armed, nullptr);
+    if (old == nullptr) {
+        return;
+    }
+    old->owner = nullptr;
+    if (old->active()) {
+        loop_->core->cancel(*old);
+    } else {
+        delete old;
+    }
+}
+
+// Whether the descriptor is still the file that the polls are for; adopts it when none is.
+bool watcher::same_file() noexcept {
+    struct stat status;
+    if (::fstat(fd_, &status) != 0) {
+        raise_errno(errno);
+        return false;
+    }
+    // What epoll refuses, asyncio's users expect to be refused.
+    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
+        raise_errno(EPERM);
+        return false;
+    }
+    if (status.st_dev != device_ || status.st_ino != inode_) {
+        for (half& each : sides_) {
+            detach(each);
+        }
+        device_ = status.st_dev;
+        inode_ = status.st_ino;
+    }
+    return true;
+}
+
+bool watcher::arm(side which) noexcept {
+    half& mine = sides_[which];
+    if (mine.armed != nullptr && mine.armed->cancelling()) {
+        detach(mine);
+    }
+    if (mine.armed == nullptr) {
+        mine.armed = new (std::nothrow) poll(*this, which);
+        if (mine.armed == nullptr) {
+            PyErr_NoMemory();
+            return false;
+        }
+    }
+    if (!mine.armed->active()) {
+        mine.armed->prepare_poll(fd_, which == reading ? POLLIN : POLLOUT, false);
+        loop_->core->start(*mine.armed);
+    }
+    return true;
+}
+
+bool watcher::add(side which, PyObject* handle) noexcept {
+    if (!same_file() || !arm(which)) {
+        return false;
+    }
+    PyObject* const old = std::exchange(sides_[which].handle, handle);
+    if (old != nullptr) {
+        cancel(old);
+    }
+    return true;
+}
+
+bool watcher::remove(side which) noexcept {
+    PyObject* const old = std::exchange(sides_[which].handle, nullptr);
+    if (old == nullptr) {
+        return false;
+    }
+    settle_later();
+    cancel(old);
+    return true;
+}
+
+void watcher::ready(side which, int result) noexcept {
+    half& mine = sides_[which];
+    if (mine.handle == nullptr || result == -ECANCELED) {
+        return;
+    }
+    if (result < 0) {
+        // The descriptor was closed under the poll: as with epoll, that is the end of it.
+        cancel(std::exchange(mine.handle, nullptr));
+        return;
+    }
+    if (!make_ready(loop_, new_reference(mine.handle))) {
+        PyErr_WriteUnraisable(as_object(loop_));
+        return;
+    }
+    settle_later();
+}
+
+void watcher::settle_later() noexcept {
+    if (!end_of_turn_.queued()) {
+        loop_->core->post_flush(end_of_turn_);
+    }
+}
+
+void watcher::settle() noexcept {
+    for (const side which : {reading, writing}) {
+        half& mine = sides_[which];
+        if (mine.handle == nullptr) {
+            detach(mine);
+        } else if (!arm(which)) {
+            PyErr_WriteUnraisable(as_object(loop_));
+        }
+    }
+}
+
+void watcher::forget() noexcept {
+    loop_->core->forget(end_of_turn_);
+    for (half& each : sides_) {
+        if (PyObject* const handle = std::exchange(each.handle, nullptr)) {
+            cancel(handle);
+        }
+        detach(each);
+    }
+}
+
+// --- the loop's methods ---
+
+namespace {
+
+// The descriptor that an int or an object with fileno() means; -1 with ValueError set, in the
+// words of the selectors module.
+int descriptor_of(PyObject* object) noexcept {
+    long fd = -1;
+    if (PyLong_Check(object)) {
+        fd = PyLong_AsLong(object);
+    } else {
+        owned number(PyObject_CallMethodNoArgs(object, names().fileno));
+        fd = number ? PyLong_AsLong(number.get()) : -1;
+    }
+    if (fd == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+        return -1;
+    }
+    if (fd < 0 || fd > INT_MAX) {
+        PyErr_Format(PyExc_ValueError, "Invalid file descriptor: %ld", fd);
+        return -1;
+    }
+    return static_cast<int>(fd);
+}
+
+watcher* find(loop_object* loop, int fd) noexcept {
+    const auto at = static_cast<std::size_t>(fd);
+    return at < loop->watchers.size() ? loop->watchers[at].get() : nullptr;
+}
+
+PyObject* new_handle(loop_object* loop, PyObject* const* arguments, Py_ssize_t count) noexcept {
+    if (loop->debug) {
+        owned rest(PyTuple_New(count - 2));
+        for (Py_ssize_t i = 2; rest && i < count; ++i) {
+            PyTuple_SET_ITEM(rest.get(), i - 2, new_reference(arguments[i]));
+        }
+        return rest ? PyObject_CallFunctionObjArgs(names().handle_class, arguments[1], rest.get(),
+                                                   as_object(loop), nullptr)
+                    : nullptr;
+    }
+    handle_object* const handle = make_handle(arguments[1], arguments + 2, count - 2, nullptr);
+    if (handle != nullptr) {
+        handle->repeats = true;
+    }
+    return reinterpret_cast<PyObject*>(handle);
+}
+
+PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+              watcher::side which) noexcept {
+    loop_object* const loop = as_loop(self);
+    if (!check_open(loop)) {
+        return nullptr;
+    }
+    if (count < 2) {
+        PyErr_SetString(PyExc_TypeError, "a file descriptor and a callback are wanted");
+        return nullptr;
+    }
+    const int fd = descriptor_of(arguments[0]);
+    if (fd < 0) {
+        return nullptr;
+    }
+    owned handle(new_handle(loop, arguments, count));
+    if (!handle) {
+        return nullptr;
+    }
+    return guarded([&]() -> PyObject* {
+        const auto at = static_cast<std::size_t>(fd);
+        if (at >= loop->watchers.size()) {
+            loop->watchers.resize(at + 1);
+        }
+        if (!loop->watchers[at]) {
+            loop->watchers[at] = std::make_unique<watcher>(loop, fd);
+        }
+        if (!loop->watchers[at]->add(which, handle.get())) {
+            return nullptr;
+        }
+        return new_reference(handle.release());  // the watcher has the first one
+    });
+}
+
+PyObject* remove(PyObject* self, PyObject* file, watcher::side which) noexcept {
+    loop_object* const loop = as_loop(self);
+    if (loop->closed) {
+        Py_RETURN_FALSE;
+    }
+    const int fd = descriptor_of(file);
+    if (fd < 0) {
+        return nullptr;
+    }
+    watcher* const watched = find(loop, fd);
+    return PyBool_FromLong(watched != nullptr && watched->remove(which));
+}
+
+}  // namespace
+
+PyObject* loop_add_reader(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
+    return add(self, arguments, count, watcher::reading);
+}
+
+PyObject* loop_add_writer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
+    return add(self, arguments, count, watcher::writing);
+}
+
+PyObject* loop_remove_reader(PyObject* self, PyObject* file) noexcept {
+    return remove(self, file, watcher::reading);
+}
+
+PyObject* loop_remove_writer(PyObject* self, PyObject* file) noexcept {
+    return remove(self, file, watcher::writing);
+}
+
+// [(fd, reader or None, writer or None), ...]
+PyObject* loop_watched(PyObject* self, PyObject*) noexcept {
+    loop_object* const loop = as_loop(self);
+    owned list(PyList_New(0));
+    for (std::size_t fd = 0; list && fd < loop->watchers.size(); ++fd) {
+        const watcher* const each = loop->watchers[fd].get();
+        PyObject* const reader = each != nullptr ? each->handle(watcher::reading) : nullptr;
+        PyObject* const writer = each != nullptr ? each->handle(watcher::writing) : nullptr;
+        if (reader == nullptr && writer == nullptr) {
+            continue;
+        }
+        owned row(Py_BuildValue("(nOO)", static_cast<Py_ssize_t>(fd),
+                                reader != nullptr ? reader : Py_None,
+                                writer != nullptr ? writer : Py_None));
+        if (!row || PyList_Append(list.get(), row.get()) < 0) {
+            return nullptr;
+        }
+    }
+    return list.release();
+}
+
+int traverse_watchers(loop_object* loop, visitproc visit, void* arg) noexcept {
+    for (const auto& each : loop->watchers) {
+        for (const auto which : {watcher::reading, watcher::writing}) {
+            PyObject* const handle = each ? each->handle(which) : nullptr;
+            if (handle == nullptr) {
+                continue;
+            }
+            if (!is_handle(handle)) {
+                Py_VISIT(handle);
+            } else if (Py_REFCNT(handle) == 1) {
+                if (const int stop = traverse_handle(as_handle(handle), visit, arg)) {
+                    return stop;
+                }
+            }
+        }
+    }
+    return 0;
+}
+
+void forget_watchers(loop_object* loop) noexcept {
+    for (const auto& each : loop->watchers) {
+        if (each) {
+            each->forget();
+        }
+    }
+}
+
+}  // namespace ringlet::python

@@ -1,0 +1,63 @@
+// One watched descriptor: its reader and its writer, each a handle that is put into the ready ring
+// whenever the descriptor is ready, level-triggered as asyncio has it: after the callback has run
+// the poll is asked for again.
+//
+// Removing a reader leaves its poll armed until the end of the turn: who adds it again by then
+// (tornado does, for every wait) pays nothing. An armed poll holds its open file, so that a
+// descriptor closed and opened anew meanwhile is told apart by its inode.
+#pragma once
+
+#include <sys/types.h>
+
+#include "core/operation.h"
+#include "core/work.h"
+#include "python/native/loop_object.h"
+
+namespace ringlet::python {
+
+class watcher {
+public:
+    enum side : int { reading, writing };
+
+    watcher(loop_object* loop, int fd) noexcept;
+    ~watcher();
+
+    // Takes the handle over and returns true; on a bad descriptor false with OSError set.
+    bool add(side which, PyObject* handle) noexcept;
+    // Whether there was one.
+    bool remove(side which) noexcept;
+    PyObject* handle(side which) const noexcept { return sides_[which].handle; }
+    // For the end of the loop: no handle, nothing queued; polls end by themselves.
+    void forget() noexcept;
+
+private:
+    struct poll : operation {
+        explicit poll(watcher& w, side s) noexcept;
+        watcher* owner;  // null: nobody waits any more, it deletes itself
+        side which;
+    };
+    struct end_of_turn : work {
+        explicit end_of_turn(watcher& w) noexcept;
+        watcher& owner;
+    };
+    struct half {
+        PyObject* handle = nullptr;
+        poll* armed = nullptr;  // a poll of the present file, idle or active
+    };
+
+    void detach(half& from) noexcept;
+    bool arm(side which) noexcept;
+    bool same_file() noexcept;
+    void ready(side which, int result) noexcept;
+    void settle() noexcept;
+    void settle_later() noexcept;
+
+    loop_object* const loop_;
+    const int fd_;
+    dev_t device_ = 0;
+    ino_t inode_ = 0;
+    half sides_[2];
+    end_of_turn end_of_turn_;
+};
+
+}  // namespace ringlet::python

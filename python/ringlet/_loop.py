@@ -1,0 +1,125 @@
+"""The event loop: the native loop, and CPython's own selector loop for all that is not hot."""
+
+import asyncio
+import selectors
+from asyncio import base_events, format_helpers
+from asyncio.log import logger
+
+from ringlet import _native
+
+
+class _Watched(selectors.BaseSelector):
+    """What the base class takes for its selector: a read-only view of the watched descriptors."""
+
+    def __init__(self, loop):
+        self._loop = loop
+
+    def register(self, fileobj, events, data=None):
+        raise NotImplementedError('use the add_reader and add_writer methods of the loop')
+
+    def unregister(self, fileobj):
+        raise NotImplementedError('use the remove_reader and remove_writer methods of the loop')
+
+    def select(self, timeout=None):
+        raise NotImplementedError('the loop waits by itself')
+
+    def close(self):
+        self._loop = None
+
+    def get_map(self):
+        keys = {}
+        for fd, reader, writer in self._loop._watched() if self._loop else ():
+            events = (selectors.EVENT_READ if reader else 0) | (
+                selectors.EVENT_WRITE if writer else 0)
+            keys[fd] = selectors.SelectorKey(fd, fd, events, (reader, writer))
+        return keys
+
+
+class _DebugTimerHandle(asyncio.TimerHandle):
+    __slots__ = ('_carrier',)
+
+    def cancel(self):
+        super().cancel()
+        self._carrier.cancel()
+
+
+class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
+    """An asyncio event loop on io_uring, or on epoll where the kernel refuses io_uring.
+
+    Everything that asyncio's own loop promises holds. In addition:
+
+    driver      "uring" or "epoll". RINGLET_DRIVER forces one.
+    stats()     the loop's counters since it was made, a dict of ints
+    """
+
+    def __init__(self):
+        _native.Loop.__init__(self)
+        asyncio.SelectorEventLoop.__init__(self, _Watched(self))
+
+    def close(self):
+        if self.is_running():
+            raise RuntimeError('Cannot close a running event loop')
+        if self.is_closed():
+            return
+        super().close()
+        self._close()
+
+    # Called by the native loop.
+
+    def _report_handle(self, handle, exception):
+        callback = format_helpers._format_callback_source(handle._callback, handle._args)
+        self.call_exception_handler({
+            'message': f'Exception in callback {callback}',
+            'exception': exception,
+            'handle': handle,
+        })
+
+    def _run_foreign(self, handle):
+        if handle._cancelled:
+            return
+        if not self._debug:
+            handle._run()
+            return
+        try:
+            self._current_handle = handle
+            started = self.time()
+            handle._run()
+            took = self.time() - started
+            if took >= self.slow_callback_duration:
+                logger.warning('Executing %s took %.3f seconds',
+                               base_events._format_handle(handle), took)
+        finally:
+            self._current_handle = None
+
+    def _debug_handle(self, callback, args, context, method):
+        self._check_callback(callback, method)
+        handle = asyncio.Handle(callback, args, self, context)
+        if handle._source_traceback:
+            del handle._source_traceback[-2:]
+        self._add_callback(handle)
+        return handle
+
+    def _call_soon_debug(self, callback, args, context):
+        self._check_thread()
+        return self._debug_handle(callback, args, context, 'call_soon')
+
+    def _call_soon_threadsafe_debug(self, callback, args, context):
+        return self._debug_handle(callback, args, context, 'call_soon_threadsafe')
+
+    def _call_at_debug(self, when, callback_and_args, context):
+        callback, *args = callback_and_args
+        self._check_thread()
+        self._check_callback(callback, 'call_at')
+        timer = _DebugTimerHandle(when, callback, tuple(args), self, context)
+        if timer._source_traceback:
+            del timer._source_traceback[-1]
+        self._debug = False
+        try:
+            timer._carrier = self.call_at(when, self._add_callback, timer)
+        finally:
+            self._debug = True
+        timer._scheduled = True
+        return timer
+
+    def _timer_handle_cancelled(self, handle):
+        pass
