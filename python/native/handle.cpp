@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <new>
 
+#include "python/native/context.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
 
@@ -36,7 +37,7 @@ bool fill(handle_object* handle, PyObject* callback, PyObject* const* arguments,
     handle->callback = nullptr;
     handle->cancelled = handle->running = handle->repeats = false;
     handle->count = 0;
-    handle->context = context != nullptr ? new_reference(context) : PyContext_CopyCurrent();
+    handle->context = context != nullptr ? new_reference(context) : remember_context();
     if (handle->context == nullptr) {
         return false;
     }
@@ -152,7 +153,7 @@ PyObject* get_arguments(PyObject* self, void*) noexcept {
 
 PyObject* get_context(PyObject* self, void*) noexcept {
     PyObject* const context = as_handle(self)->context;
-    return new_reference(context != nullptr ? context : Py_None);
+    return context != nullptr ? as_context(context) : new_reference(Py_None);
 }
 
 PyObject* get_nothing(PyObject*, void*) noexcept { Py_RETURN_NONE; }
@@ -322,22 +323,15 @@ bool run_handle(handle_object* handle, loop_object* loop) noexcept {
         return true;
     }
     handle->running = true;
-    PyObject* const context = handle->context;
     PyObject* answer = nullptr;
-    // An entered context may not be entered again: then the callback does not run.
-    if (PyContext_Enter(context) == 0) [[likely]] {
-        answer = call(handle);
-        if (answer != nullptr) [[likely]] {
-            Py_DECREF(answer);
-            if (PyContext_Exit(context) != 0) [[unlikely]] {
-                answer = nullptr;
-            }
-        } else {
-            owned exception = take_exception();
-            PyContext_Exit(context);
-            raise_again(std::move(exception));
+    {
+        // An entered context may not be entered again: then the callback does not run.
+        entered_context context(handle->context);
+        if (context) [[likely]] {
+            answer = call(handle);
         }
     }
+    Py_XDECREF(answer);
     handle->running = false;
     bool good = true;
     if (answer == nullptr) [[unlikely]] {

@@ -22,7 +22,7 @@ struct handle_object {
     PyObject_HEAD
     PyObject* weak_references;
     PyObject* callback;  // null once it ran or was cancelled
-    PyObject* context;
+    PyObject* context;   // as remember_context() gives it, or a Context
     // Slot 0 is CPython's to write to (PY_VECTORCALL_ARGUMENTS_OFFSET). With more arguments than
     // fit, slot 1 holds them as a tuple.
     PyObject* slots[1 + inline_arguments];

@@ -1,4 +1,5 @@
 // The extension module `ringlet._native`. One interpreter only, and it needs the GIL.
+#include "python/native/context.h"
 #include "python/native/handle.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
@@ -12,7 +13,7 @@ PyModuleDef definition = {
 
 PyObject* make_module() noexcept {
     owned module(PyModule_Create(&definition));
-    if (!module || !set_up_names() || !set_up_handles() || !set_up_loop(module.get())) {
+    if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() || !set_up_loop(module.get())) {
         return nullptr;
     }
     return module.release();
