@@ -3,6 +3,7 @@
 #include "python/native/handle.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
+#include "python/native/tls_protocol.h"
 
 namespace ringlet::python {
 namespace {
@@ -13,7 +14,8 @@ PyModuleDef definition = {
 
 PyObject* make_module() noexcept {
     owned module(PyModule_Create(&definition));
-    if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() || !set_up_loop(module.get())) {
+    if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() ||
+        !set_up_loop(module.get()) || !set_up_tls(module.get())) {
         return nullptr;
     }
     return module.release();

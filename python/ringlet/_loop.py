@@ -5,7 +5,7 @@ import selectors
 from asyncio import base_events, format_helpers
 from asyncio.log import logger
 
-from ringlet import _native
+from ringlet import _native, _tls
 
 
 class _Watched(selectors.BaseSelector):
@@ -63,6 +63,44 @@ class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
             return
         super().close()
         self._close()
+
+    # TLS, see _tls.
+
+    def _make_ssl_transport(self, rawsock, protocol, sslcontext, waiter=None, *,
+                            server_side=False, server_hostname=None, extra=None, server=None,
+                            **timeouts):
+        ssl_protocol = _tls.SSLProtocol(self, protocol, sslcontext, waiter, server_side,
+                                        server_hostname, **timeouts)
+        self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
+        return ssl_protocol._app_transport
+
+    async def start_tls(self, transport, protocol, sslcontext, *, server_side=False,
+                        server_hostname=None, **timeouts):
+        if _tls.backend == 'sslproto':
+            return await super().start_tls(transport, protocol, sslcontext,
+                                           server_side=server_side,
+                                           server_hostname=server_hostname, **timeouts)
+        if not isinstance(sslcontext, _tls.ssl.SSLContext):
+            raise TypeError('sslcontext is expected to be an instance of ssl.SSLContext, '
+                            f'got {sslcontext!r}')
+        if not getattr(transport, '_start_tls_compatible', False):
+            raise TypeError(f'transport {transport!r} is not supported by start_tls()')
+        waiter = self.create_future()
+        ssl_protocol = _tls.SSLProtocol(self, protocol, sslcontext, waiter, server_side,
+                                        server_hostname, call_connection_made=False, **timeouts)
+        # Nothing may arrive at the new protocol before it knows its transport.
+        transport.pause_reading()
+        transport.set_protocol(ssl_protocol)
+        begun = self.call_soon(ssl_protocol.connection_made, transport)
+        resumed = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            begun.cancel()
+            resumed.cancel()
+            raise
+        return ssl_protocol._app_transport
 
     # Called by the native loop.
 

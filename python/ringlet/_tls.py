@@ -1,0 +1,55 @@
+"""TLS: asyncio's own SSLProtocol, its hot path in native code where that can be had."""
+
+import sys
+from asyncio import sslproto
+
+from ringlet import _native
+
+try:
+    import _ssl
+    import ssl
+except ImportError:  # a Python without OpenSSL
+    ssl = None
+
+
+def _shares_libssl():
+    """Whether Python's ssl module calls the very library that the extension is linked to."""
+    path = getattr(_ssl, '__file__', None)
+    return path is not None and _native._same_libssl(path)
+
+
+backend = 'native' if ssl and sys.version_info >= (3, 11) and _shares_libssl() else 'sslproto'
+
+if backend == 'sslproto':
+    SSLProtocol = sslproto.SSLProtocol
+else:
+
+    class SSLProtocol(_native.TlsProtocol, sslproto.SSLProtocol):
+        """Handshake, shutdown and errors are asyncio's; what runs per message is native."""
+
+        max_size = 16 * 1024  # of the buffer that only handshakes use
+
+        def _on_handshake_complete(self, handshake_exc):
+            if handshake_exc is None:
+                self._adopt(self._sslobj._sslobj)
+            super()._on_handshake_complete(handshake_exc)
+
+        def _get_app_transport(self):
+            transport = super()._get_app_transport()
+            transport.write = self._app_write
+            return transport
+
+        # Called by the native half.
+
+        def _ciphertext(self, data):
+            """What came in while it is not the native half's turn."""
+            view = memoryview(data)
+            while view:
+                count = min(len(view), len(self._ssl_buffer))
+                self._ssl_buffer_view[:count] = view[:count]
+                view = view[count:]
+                self.buffer_updated(count)
+
+        def _peer_closed(self):
+            self._call_eof_received()
+            self._start_shutdown()
