@@ -260,7 +260,12 @@ PyObject* loop_create_future(PyObject* self, PyObject*) noexcept {
 
 // For handles made elsewhere: anything with _run() and _cancelled.
 PyObject* loop_add_callback(PyObject* self, PyObject* handle) noexcept {
-    if (!make_ready(as_loop(self), new_reference(handle))) {
+    const owned cancelled(PyObject_GetAttrString(handle, "_cancelled"));
+    const int drop = cancelled ? PyObject_IsTrue(cancelled.get()) : -1;
+    if (drop < 0) {
+        return nullptr;
+    }
+    if (drop == 0 && !make_ready(as_loop(self), new_reference(handle))) {
         return nullptr;
     }
     Py_RETURN_NONE;

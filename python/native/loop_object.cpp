@@ -153,6 +153,9 @@ PyObject* get_driver(PyObject* self, void*) noexcept {
     return PyUnicode_FromString(loop->core->driver().name());
 }
 
+// CPython's base class makes containers of its own, which nothing uses.
+int ignore(PyObject*, PyObject*, void*) noexcept { return 0; }
+
 PyMethodDef methods[] = {
     {"call_soon", as_method(loop_call_soon), METH_FASTCALL | METH_KEYWORDS,
      "call_soon(callback, *args, context=None)\n--\n\nCalls it in the next turn."},
@@ -186,10 +189,13 @@ PyMemberDef members[] = {
     {"_closed", T_BOOL, offsetof(loop_object, closed), 0, nullptr},
     {"_debug", T_BOOL, offsetof(loop_object, debug), 0, nullptr},
     {"_stopping", T_BOOL, offsetof(loop_object, stopping), 0, nullptr},
+    {"_until_stopped", T_BOOL, offsetof(loop_object, until_stopped), 0, nullptr},
     {"_task_factory", T_OBJECT, offsetof(loop_object, task_factory), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 PyGetSetDef attributes[] = {
     {"driver", get_driver, nullptr, "\"uring\" or \"epoll\": what the loop runs on.", nullptr},
+    {"_ready", loop_get_ready, ignore, nullptr, nullptr},
+    {"_scheduled", loop_get_scheduled, ignore, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
 }  // namespace

@@ -30,6 +30,7 @@ struct loop_object {
     char closed;
     char debug;
     char stopping;
+    char until_stopped;  // _run_once() is called by run_forever(), and is to be all of it
     PyObject* task_factory;
 
     std::unique_ptr<ringlet::loop> core;  // null once closed
@@ -73,6 +74,8 @@ PyObject* loop_create_future(PyObject*, PyObject*) noexcept;
 PyObject* loop_add_callback(PyObject*, PyObject*) noexcept;
 PyObject* loop_time(PyObject*, PyObject*) noexcept;
 // The run.
+PyObject* loop_get_ready(PyObject*, void*) noexcept;
+PyObject* loop_get_scheduled(PyObject*, void*) noexcept;
 PyObject* loop_run_once(PyObject*, PyObject*) noexcept;
 // Watching.
 PyObject* loop_add_reader(PyObject*, PyObject* const*, Py_ssize_t) noexcept;

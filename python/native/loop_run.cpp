@@ -88,7 +88,8 @@ void take_gil(void* context) noexcept {
     loop->asleep = false;
 }
 
-// Named as in asyncio, whose run_forever calls it until the loop is to stop: here that is one call.
+// One turn, as in asyncio, whose run_forever() calls it until the loop is to stop: for that one it
+// makes all the turns itself.
 PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
     loop_object* const loop = as_loop(self);
     if (!check_open(loop)) {
@@ -99,9 +100,29 @@ PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
             if (!turn(loop)) {
                 return nullptr;
             }
-        } while (!loop->stopping);
+        } while (loop->until_stopped && !loop->stopping);
         Py_RETURN_NONE;
     });
+}
+
+// Asyncio's names for its queue and its heap: here lists of what is in ours at this moment.
+PyObject* loop_get_ready(PyObject* self, void*) noexcept {
+    const ready_ring& ready = as_loop(self)->ready;
+    owned list(PyList_New(static_cast<Py_ssize_t>(ready.size())));
+    for (std::size_t i = 0; list && i < ready.size(); ++i) {
+        PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), new_reference(ready.at(i)));
+    }
+    return list.release();
+}
+
+PyObject* loop_get_scheduled(PyObject* self, void*) noexcept {
+    owned list(PyList_New(0));
+    bool good = static_cast<bool>(list);
+    as_loop(self)->timers.for_each([&](ringlet::timer& timer) {
+        good = good && PyList_Append(list.get(), reinterpret_cast<PyObject*>(
+                                                     handle_of(timer))) == 0;
+    });
+    return good ? list.release() : nullptr;
 }
 
 void report(loop_object* loop, const char* message, PyObject* transport,

@@ -3,7 +3,6 @@
 import asyncio
 import selectors
 from asyncio import base_events, format_helpers
-from asyncio.log import logger
 
 from ringlet import _native, _tls
 
@@ -25,6 +24,13 @@ class _Watched(selectors.BaseSelector):
 
     def close(self):
         self._loop = None
+
+    def get_key(self, fileobj):
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        try:
+            return self.get_map()[fd]
+        except KeyError:
+            raise KeyError(f'{fileobj!r} is not registered') from None
 
     def get_map(self):
         keys = {}
@@ -55,6 +61,14 @@ class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
     def __init__(self):
         _native.Loop.__init__(self)
         asyncio.SelectorEventLoop.__init__(self, _Watched(self))
+
+    def run_forever(self):
+        earlier = self._until_stopped
+        self._until_stopped = True
+        try:
+            super().run_forever()
+        finally:
+            self._until_stopped = earlier
 
     def close(self):
         if self.is_running():
@@ -113,21 +127,22 @@ class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
         })
 
     def _run_foreign(self, handle):
-        if handle._cancelled:
-            return
-        if not self._debug:
-            handle._run()
-            return
         try:
+            if handle._cancelled:
+                return
+            if not self._debug:
+                handle._run()
+                return
             self._current_handle = handle
             started = self.time()
             handle._run()
             took = self.time() - started
             if took >= self.slow_callback_duration:
-                logger.warning('Executing %s took %.3f seconds',
-                               base_events._format_handle(handle), took)
+                base_events.logger.warning('Executing %s took %.3f seconds',
+                                           base_events._format_handle(handle), took)
         finally:
             self._current_handle = None
+            handle = None  # an exception's traceback may keep this frame for long
 
     def _debug_handle(self, callback, args, context, method):
         self._check_callback(callback, method)

@@ -1,0 +1,86 @@
+"""What programs and CPython's tests reach for below asyncio's documented surface."""
+
+import asyncio
+import gc
+import selectors
+import socket
+import weakref
+
+import pytest
+import ringlet
+
+
+@pytest.fixture
+def loop():
+    loop = ringlet.new_event_loop()
+    yield loop
+    loop.close()
+
+
+def test_run_once_is_one_turn(loop):
+    ran = []
+    loop.call_soon(lambda: (ran.append(1), loop.call_soon(ran.append, 2)))
+    loop._run_once()
+    assert ran == [1]
+    loop._run_once()
+    assert ran == [1, 2]
+
+
+def test_a_run_that_is_refused_leaves_the_one_going_on(loop):
+    async def main():
+        with pytest.raises(RuntimeError, match="already running"):
+            loop.run_forever()
+        later = loop.create_future()
+        loop.call_later(0.01, later.set_result, "done")
+        return await later
+
+    assert loop.run_until_complete(main()) == "done"
+
+
+def test_ready_and_scheduled_list_the_handles(loop):
+    soon = loop.call_soon(print)
+    later = loop.call_later(60, print)
+    assert loop._ready == [soon]
+    assert loop._scheduled == [later]
+    later.cancel()
+    assert loop._scheduled == []
+
+
+def test_a_cancelled_handle_is_not_added(loop):
+    handle = asyncio.Handle(print, (), loop)
+    handle.cancel()
+    loop._add_callback(handle)
+    assert loop._ready == []
+
+
+def test_the_selector_knows_what_is_watched(loop):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with pytest.raises(KeyError, match="not registered"):
+            loop._selector.get_key(ours)
+        loop.add_writer(ours, print)
+        assert loop._selector.get_key(ours).events == selectors.EVENT_WRITE
+        assert loop._selector.get_key(ours.fileno()).fd == ours.fileno()
+        loop.remove_writer(ours)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_task_that_failed_is_freed_when_its_step_is_over(loop, debug):
+    async def fail():
+        raise ZeroDivisionError
+
+    async def main():
+        told = []
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+        task = weakref.ref(asyncio.ensure_future(fail()))
+        await asyncio.sleep(0)
+        return task(), told
+
+    loop.set_debug(debug)
+    gc.disable()
+    try:
+        task, told = loop.run_until_complete(main())
+    finally:
+        gc.enable()
+    assert task is None
+    assert told == ["Task exception was never retrieved"]
