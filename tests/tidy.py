@@ -68,7 +68,7 @@ TESTED_ELSEWHERE = {
 # Files that no other file names and that are there all the same.
 KNOWN_BY_NAME = {
     "LICENSE", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CMakeLists.txt",
-    "CMakePresets.json", ".gitignore", ".clang-format", ".clang-tidy", ".ci/run",
+    "CMakePresets.json", "pyproject.toml", ".gitignore", ".clang-format", ".clang-tidy", ".ci/run",
 }
 
 # Headers of the system that only core may include, because only drivers speak to the kernel.

@@ -15,7 +15,8 @@ PyModuleDef definition = {
 PyObject* make_module() noexcept {
     owned module(PyModule_Create(&definition));
     if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() ||
-        !set_up_loop(module.get()) || !set_up_tls(module.get())) {
+        !set_up_loop(module.get()) || !set_up_tls(module.get()) ||
+        PyModule_AddStringConstant(module.get(), "version", RINGLET_VERSION) < 0) {
         return nullptr;
     }
     return module.release();

@@ -2,37 +2,58 @@
 
     import ringlet
     ringlet.run(main())
+
+runs a program written for asyncio on the ring; asyncio.run() does so after ringlet.install().
+Where the kernel refuses io_uring, the loop runs on epoll, and says why on stderr.
+
+__version__   the version, as pip knows it
+tls_backend   what does TLS: "native" (in the loop itself) or "sslproto" (asyncio's own code)
 """
+
+from __future__ import annotations
 
 import asyncio as _asyncio
 
+from ringlet import _native
 from ringlet._loop import EventLoop
+from ringlet._run import run
 
-__all__ = ('EventLoop', 'EventLoopPolicy', 'install', 'new_event_loop', 'run')
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ringlet._policy import EventLoopPolicy
+
+__all__ = (
+    'EventLoop',
+    'EventLoopPolicy',
+    'install',
+    'new_event_loop',
+    'run',
+    'tls_backend',
+)
+
+__version__: str = _native.version
+tls_backend: str = 'sslproto'
 
 
-def new_event_loop():
+def new_event_loop() -> EventLoop:
     """Make an event loop; the factory for asyncio.Runner(loop_factory=...)."""
     return EventLoop()
 
 
-class EventLoopPolicy(_asyncio.DefaultEventLoopPolicy):
-    """An asyncio policy whose loops are Ringlet's."""
+def install() -> None:
+    """Make Ringlet's the loop of asyncio.run() and all else that asks asyncio's policy.
 
-    _loop_factory = EventLoop
-
-
-def install():
-    """Make Ringlet's the loop of asyncio.run() and all else that asks asyncio's policy."""
-    _asyncio.set_event_loop_policy(EventLoopPolicy())
+    Policies are deprecated from Python 3.14 on: there, ringlet.run() is the better way.
+    """
+    from ringlet._policy import EventLoopPolicy as policy
+    _asyncio.set_event_loop_policy(policy())
 
 
-if hasattr(_asyncio, 'Runner'):
-
-    def run(main, *, debug=None):
-        """Run a coroutine to its end on a new loop, as asyncio.run() does."""
-        with _asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
-            return runner.run(main)
-
-else:
-    from ringlet._run import run
+if not TYPE_CHECKING:
+    def __getattr__(name):
+        # Naming asyncio's policy warns from Python 3.14 on, so only who asks for ours does.
+        if name == 'EventLoopPolicy':
+            from ringlet._policy import EventLoopPolicy as policy
+            globals()[name] = policy
+            return policy
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
