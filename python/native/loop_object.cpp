@@ -29,6 +29,7 @@ PyObject* make(PyTypeObject* of, PyObject*, PyObject*) noexcept {
     ::new (&loop->timers) ringlet::timer_heap();
     ::new (&loop->next_timer) ringlet::timer([](ringlet::timer&) noexcept {});
     ::new (&loop->watchers) std::vector<std::unique_ptr<watcher>>();
+    loop->closed = 1;  // until it is initialized
     return as_object(loop);
 }
 
@@ -42,6 +43,7 @@ int initialize(PyObject* self, PyObject*, PyObject*) noexcept {
     owned done(guarded([loop]() -> PyObject* {
         loop->core = std::make_unique<ringlet::loop>(ringlet::loop_options{.current = false});
         loop->core->set_wait_hooks({let_go_of_gil, take_gil, loop});
+        loop->closed = 0;
         Py_RETURN_NONE;
     }));
     return done ? 0 : -1;

@@ -64,7 +64,17 @@ PyObject* raise_current_exception() noexcept {
     } catch (const std::bad_alloc&) {
         return PyErr_NoMemory();
     } catch (const std::system_error& failure) {
-        return raise_code(failure.code(), failure.what());
+        const std::error_category& category = failure.code().category();
+        if (category != std::system_category() && category != std::generic_category()) {
+            return raise_code(failure.code(), failure.what());
+        }
+        // OSError(number, text) chooses its subclass by the number.
+        owned error(PyObject_CallFunction(PyExc_OSError, "is", failure.code().value(),
+                                          failure.what()));
+        if (error) {
+            PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+        }
+        return nullptr;
     } catch (const std::exception& failure) {
         PyErr_SetString(PyExc_RuntimeError, failure.what());
         return nullptr;
