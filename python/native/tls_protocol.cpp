@@ -113,7 +113,8 @@ int fail(tls_object* self) noexcept {
     }
     owned message(PyUnicode_FromString("Fatal error on SSL protocol"));
     PyObject* const passed[] = {reinterpret_cast<PyObject*>(self), raised, message.get()};
-    owned done(message ? PyObject_VectorcallMethod(known.fatal_error, passed, 3, nullptr) : nullptr);
+    owned done(message ? PyObject_VectorcallMethod(known.fatal_error, passed, 3, nullptr)
+                       : nullptr);
     return done ? 0 : -1;
 }
 
@@ -176,8 +177,11 @@ outcome decrypt(tls_object* self, char* into, std::size_t room, std::size_t& got
 bool deliver(tls_object* self, std::size_t size) noexcept {
     owned bytes(PyBytes_FromStringAndSize(scratch, static_cast<Py_ssize_t>(size)));
     PyObject* const passed[] = {self->app_protocol, bytes.get()};
-    return bytes &&
-           owned(PyObject_VectorcallMethod(known.data_received, passed, 2, nullptr)).operator bool();
+    if (!bytes) {
+        return false;
+    }
+    return owned(PyObject_VectorcallMethod(known.data_received, passed, 2, nullptr))
+        .operator bool();
 }
 
 // All the plaintext there is, to the application. False with an exception set.

@@ -4,10 +4,10 @@
 // CPython's; between them plaintext and ciphertext move here, without a Python call but the
 // application's own.
 //
-// It needs the SSL* inside Python's SSLObject, and to be linked to the same libssl as Python is:
-// tls_backend_found() says whether both could be established. All state that CPython's code reads
-// or writes (`_state`, `_app_reading_paused`, ...) are members of the struct, so there is one truth.
-// Guarded by the GIL.
+// It needs the SSL* inside Python's SSLObject, and to be linked to the same libssl as Python is;
+// ringlet.tls_backend says whether that could be established. All state that CPython's code reads
+// or writes (`_state`, `_app_reading_paused`, ...) is in members of the struct, so there is one
+// truth. Guarded by the GIL.
 #pragma once
 
 #include "python/native/python.h"
