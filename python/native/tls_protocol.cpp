@@ -53,6 +53,8 @@ struct {
     // Method names.
     PyObject* ciphertext;
     PyObject* data_received;
+    PyObject* get_buffer;
+    PyObject* buffer_updated;
     PyObject* do_read;
     PyObject* do_write;
     PyObject* write_appdata;
@@ -184,30 +186,73 @@ bool deliver(tls_object* self, std::size_t size) noexcept {
         .operator bool();
 }
 
+// Decrypts into the loop's own memory and hands a copy of the right size on.
+outcome read_copied(tls_object* self, bool& full) noexcept {
+    std::size_t got = 0;
+    const outcome how = decrypt(self, scratch, scratch_bytes, got);
+    full = got == scratch_bytes;
+    if (got == 0) {
+        return how;
+    }
+    owned failure = how == outcome::failed ? take_exception() : owned();
+    if (!deliver(self, got)) {
+        return outcome::failed;
+    }
+    if (failure) {
+        raise_again(std::move(failure));
+    }
+    return how;
+}
+
+// Decrypts into what a BufferedProtocol lends.
+outcome read_buffered(tls_object* self, bool& full) noexcept {
+    owned hint(PyLong_FromLong(-1));
+    PyObject* const asked[] = {self->app_protocol, hint.get()};
+    owned buffer(PyObject_VectorcallMethod(known.get_buffer, asked, 2, nullptr));
+    Py_buffer view;
+    if (!buffer || PyObject_GetBuffer(buffer.get(), &view, PyBUF_WRITABLE) != 0) {
+        return outcome::failed;
+    }
+    const auto room = static_cast<std::size_t>(view.len);
+    std::size_t got = 0;
+    outcome how = outcome::failed;
+    if (room == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+    } else {
+        how = decrypt(self, static_cast<char*>(view.buf), room, got);
+    }
+    PyBuffer_Release(&view);
+    full = got == room;
+    if (got == 0) {
+        return how;
+    }
+    owned failure = how == outcome::failed ? take_exception() : owned();
+    owned count(PyLong_FromSize_t(got));
+    PyObject* const told[] = {self->app_protocol, count.get()};
+    if (!count || !owned(PyObject_VectorcallMethod(known.buffer_updated, told, 2, nullptr))) {
+        return outcome::failed;
+    }
+    if (failure) {
+        raise_again(std::move(failure));
+    }
+    return how;
+}
+
 // All the plaintext there is, to the application. False with an exception set.
 bool read_plaintext(tls_object* self) noexcept {
-    for (;;) {
-        std::size_t got = 0;
-        const outcome how = decrypt(self, scratch, scratch_bytes, got);
-        if (got > 0) {
-            owned failure = how == outcome::failed ? take_exception() : owned();
-            if (!deliver(self, got)) {
-                return false;
-            }
-            if (failure) {
-                raise_again(std::move(failure));
-            }
-        }
+    bool full = true;
+    while (full && !self->app_reading_paused && self->state == known.wrapped) {
+        full = false;
+        const outcome how =
+            self->app_is_buffered ? read_buffered(self, full) : read_copied(self, full);
         if (how == outcome::failed) {
             return false;
         }
         if (how == outcome::closed) {
             return call(reinterpret_cast<PyObject*>(self), known.peer_closed);
         }
-        if (got < scratch_bytes || self->app_reading_paused || self->state != known.wrapped) {
-            return true;
-        }
     }
+    return true;
 }
 
 // --- methods in the place of CPython's ---
@@ -215,7 +260,7 @@ bool read_plaintext(tls_object* self) noexcept {
 PyObject* do_read(PyObject* object, PyObject*) noexcept {
     tls_object* const self = as_tls(object);
     const bool ours = self->ssl != nullptr && self->state == known.wrapped &&
-                      !self->app_reading_paused && !self->app_is_buffered;
+                      !self->app_reading_paused;
     if (!ours) {
         return PyObject_CallMethodOneArg(known.base, known.do_read, object);
     }
@@ -386,6 +431,8 @@ bool find_names() noexcept {
     } strings[] = {
         {&known.ciphertext, "_ciphertext"},
         {&known.data_received, "data_received"},
+        {&known.get_buffer, "get_buffer"},
+        {&known.buffer_updated, "buffer_updated"},
         {&known.do_read, "_do_read"},
         {&known.do_write, "_do_write"},
         {&known.write_appdata, "_write_appdata"},

@@ -1,0 +1,356 @@
+"""TLS on the loop: the native path and the way back to CPython's, on both drivers."""
+
+import asyncio
+import os
+import ssl
+import subprocess
+
+import pytest
+import ringlet
+
+pytestmark = pytest.mark.skipif(not hasattr(asyncio, 'timeout'),
+                                reason='the native path begins with CPython 3.11')
+
+
+@pytest.fixture(scope='module')
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('certificate')
+    paths = str(folder / 'cert.pem'), str(folder / 'key.pem')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+                    'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+                    '-addext', 'subjectAltName=DNS:localhost', '-out', paths[0], '-keyout',
+                    paths[1]], check=True, capture_output=True)
+    return paths
+
+
+@pytest.fixture
+def contexts(certificate):
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*certificate)
+    return server, ssl.create_default_context(cafile=certificate[0])
+
+
+@pytest.fixture(params=['uring', 'epoll'])
+def run(request, monkeypatch):
+    """Runs a coroutine on a loop of each driver; what reaches the exception handler fails it."""
+    monkeypatch.setenv('RINGLET_DRIVER', request.param)
+
+    def runner(coroutine, allowed=0):
+        failures = []
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            assert loop.driver == request.param
+            loop.set_exception_handler(lambda loop, context: failures.append(context))
+            return await asyncio.wait_for(coroutine, 60)
+
+        result = ringlet.run(main())
+        assert len(failures) == allowed, failures
+        return result
+
+    return runner
+
+
+class Recorder(asyncio.Protocol):
+    def __init__(self):
+        loop = asyncio.get_running_loop()
+        self.events = []
+        self.received = bytearray()
+        self.lost = loop.create_future()
+        self.transport = None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.events.append('made')
+
+    def data_received(self, data):
+        assert type(data) is bytes
+        self.received += data
+
+    def eof_received(self):
+        self.events.append('eof')
+
+    def pause_writing(self):
+        self.events.append('pause')
+
+    def resume_writing(self):
+        self.events.append('resume')
+
+    def connection_lost(self, error):
+        self.events.append('lost')
+        self.lost.set_result(error)
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def serve(protocol, context):
+    server = await asyncio.get_running_loop().create_server(protocol, '127.0.0.1', 0, ssl=context)
+    return server, server.sockets[0].getsockname()[1]
+
+
+async def connect(port, context, protocol=Recorder):
+    return await asyncio.get_running_loop().create_connection(
+        protocol, '127.0.0.1', port, ssl=context, server_hostname='localhost')
+
+
+def test_the_native_path_is_taken():
+    assert ringlet._tls.backend == 'native'
+
+
+@pytest.mark.parametrize('size', [1, 256, 16384, 16385, 300_000, 3_000_000])
+def test_messages_of_all_sizes_come_back_whole(run, contexts, size):
+    async def main():
+        server, port = await serve(Echo, contexts[0])
+        transport, recorder = await connect(port, contexts[1])
+        data = os.urandom(size)
+        transport.write(data)
+        await until(lambda: len(recorder.received) >= size)
+        assert recorder.received == data
+        transport.close()
+        assert await recorder.lost is None
+        server.close()
+
+    run(main())
+
+
+def test_the_callers_buffer_may_change_after_write(run, contexts):
+    async def main():
+        server, port = await serve(Echo, contexts[0])
+        transport, recorder = await connect(port, contexts[1])
+        data = bytearray(b'a' * 1000)
+        transport.write(data)
+        data[:] = b'b' * 1000
+        transport.write(memoryview(data))
+        transport.writelines([b'c', bytearray(b'd')])
+        await until(lambda: len(recorder.received) == 2002)
+        assert recorder.received == b'a' * 1000 + b'b' * 1000 + b'cd'
+        with pytest.raises(TypeError):
+            transport.write('text')
+        transport.write(b'')
+        transport.abort()
+        await recorder.lost
+        server.close()
+
+    run(main())
+
+
+def test_a_writer_is_paused_and_resumed(run, contexts):
+    async def main():
+        receivers = []
+
+        def receiver():
+            receivers.append(Recorder())
+            return receivers[-1]
+
+        server, port = await serve(receiver, contexts[0])
+        transport, recorder = await connect(port, contexts[1])
+        await until(lambda: receivers and receivers[0].transport)
+        receivers[0].transport.pause_reading()
+        transport.set_write_buffer_limits(high=100_000)
+        sent = 0
+        while 'pause' not in recorder.events:
+            transport.write(b'x' * 65536)
+            sent += 65536
+            await asyncio.sleep(0)
+            assert sent < 200_000_000
+        assert transport.get_write_buffer_size() > 0
+        receivers[0].transport.resume_reading()
+        await until(lambda: len(receivers[0].received) == sent)
+        await until(lambda: 'resume' in recorder.events)
+        transport.close()
+        await recorder.lost
+        await receivers[0].lost
+        assert receivers[0].events == ['made', 'eof', 'lost']
+        server.close()
+
+    run(main())
+
+
+def test_a_paused_reader_gets_nothing_until_it_resumes(run, contexts):
+    async def main():
+        server, port = await serve(Echo, contexts[0])
+        transport, recorder = await connect(port, contexts[1])
+        transport.pause_reading()
+        transport.write(b'x' * 500_000)
+        await asyncio.sleep(0.1)
+        assert not recorder.received
+        transport.resume_reading()
+        await until(lambda: len(recorder.received) == 500_000)
+        transport.close()
+        await recorder.lost
+        server.close()
+
+    run(main())
+
+
+def test_closing_inside_data_received_ends_it_there(run, contexts):
+    class Once(Recorder):
+        def data_received(self, data):
+            super().data_received(data)
+            self.transport.close()
+
+    async def main():
+        server, port = await serve(Echo, contexts[0])
+        transport, recorder = await connect(port, contexts[1], Once)
+        transport.write(b'one')
+        assert await recorder.lost is None
+        assert recorder.events == ['made', 'lost'] or recorder.events == ['made', 'eof', 'lost']
+        server.close()
+
+    run(main())
+
+
+def test_an_exception_in_data_received_is_fatal_and_told(run, contexts):
+    class Bad(Recorder):
+        def data_received(self, data):
+            raise ValueError('bad')
+
+    async def main():
+        server, port = await serve(Echo, contexts[0])
+        transport, recorder = await connect(port, contexts[1], Bad)
+        transport.write(b'one')
+        assert isinstance(await recorder.lost, ValueError)
+        server.close()
+
+    run(main(), allowed=1)
+
+
+def test_bytes_that_are_no_record_are_an_ssl_error(run, contexts):
+    async def main():
+        recorders = []
+
+        def recorder():
+            recorders.append(Recorder())
+            return recorders[-1]
+
+        server, port = await serve(recorder, contexts[0])
+        transport, _ = await connect(port, contexts[1])
+        await until(lambda: recorders and recorders[0].transport)
+        raw = transport.get_extra_info('socket')
+        os.write(raw.fileno(), b'this is no TLS record at all')
+        error = await recorders[0].lost
+        assert isinstance(error, ssl.SSLError), error
+        transport.abort()
+        server.close()
+
+    run(main())
+
+
+def test_a_plain_connection_becomes_tls(run, contexts):
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        class Upgrades(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                assert data == b'STARTTLS'
+                self.transport.write(b'go')
+                self.task = loop.create_task(self.upgrade())
+
+            async def upgrade(self):
+                inner = Recorder()
+                secure = await loop.start_tls(self.transport, inner, contexts[0], server_side=True)
+                await until(lambda: inner.received)
+                secure.write(inner.received)
+
+        server, port = await serve(Upgrades, None)
+        transport, recorder = await loop.create_connection(Recorder, '127.0.0.1', port)
+        transport.write(b'STARTTLS')
+        await until(lambda: recorder.received == b'go')
+        inner = Recorder()
+        secure = await loop.start_tls(transport, inner, contexts[1], server_hostname='localhost')
+        secure.write(b'over TLS')
+        await until(lambda: inner.received == b'over TLS')
+        assert secure.get_extra_info('ssl_object').version() == 'TLSv1.3'
+        assert secure.get_extra_info('peername')[1] == port
+        secure.close()
+        await inner.lost
+        server.close()
+        with pytest.raises(TypeError):
+            await loop.start_tls(object(), inner, contexts[1])
+        with pytest.raises(TypeError):
+            await loop.start_tls(transport, inner, None)
+
+    run(main())
+
+
+def test_tls_runs_in_tls(run, contexts):
+    async def main():
+        loop = asyncio.get_running_loop()
+
+        class Outer(Echo):
+            """The server's outer layer; after the first byte, a second one inside of it."""
+
+            def data_received(self, data):
+                self.task = loop.create_task(self.upgrade())
+
+            async def upgrade(self):
+                inner = Recorder()
+                twice = await loop.start_tls(self.transport, inner, contexts[0], server_side=True)
+                await until(lambda: len(inner.received) == 200_000)
+                twice.write(inner.received)
+
+        server, port = await serve(Outer, contexts[0])
+        transport, recorder = await connect(port, contexts[1])
+        transport.write(b'!')
+        inner = Recorder()
+        twice = await loop.start_tls(transport, inner, contexts[1], server_hostname='localhost')
+        data = os.urandom(200_000)
+        twice.write(data)
+        await until(lambda: len(inner.received) == len(data))
+        assert inner.received == data
+        twice.close()
+        await inner.lost
+        server.close()
+
+    run(main())
+
+
+def test_buffered_protocols_are_filled(run, contexts):
+    class Buffered(asyncio.BufferedProtocol):
+        def __init__(self):
+            self.buffer = bytearray(1000)
+            self.received = bytearray()
+
+        def get_buffer(self, hint):
+            return self.buffer
+
+        def buffer_updated(self, count):
+            self.received += self.buffer[:count]
+
+    async def main():
+        server, port = await serve(Echo, contexts[0])
+        transport, protocol = await connect(port, contexts[1], Buffered)
+        data = os.urandom(50_000)
+        transport.write(data)
+        await until(lambda: len(protocol.received) == len(data))
+        assert protocol.received == data
+        transport.close()
+        await asyncio.sleep(0.05)
+        server.close()
+
+    run(main())
+
+
+def test_a_certificate_that_is_not_trusted_is_refused(run, contexts):
+    async def main():
+        server, port = await serve(Echo, contexts[0])
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await connect(port, ssl.create_default_context())
+        await asyncio.sleep(0.05)
+        server.close()
+
+    run(main())
