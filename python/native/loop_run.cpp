@@ -75,8 +75,8 @@ bool turn(loop_object* loop) {
 
 void let_go_of_gil(void* context) noexcept {
     auto* const loop = static_cast<loop_object*>(context);
-    if (!loop->ready.empty()) {
-        loop->core->driver().wake();  // something was made ready by a step of the core's turn
+    if (!loop->ready.empty() || loop->fatal != nullptr) {
+        loop->core->driver().wake();  // a step of the core's turn left something to be done
     }
     loop->asleep = true;
     loop->thread_state = PyEval_SaveThread();
