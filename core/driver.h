@@ -1,6 +1,7 @@
 // What the loop asks of the system beneath it. Three siblings implement it: `uring` (io_uring),
 // `epoll` (the same operations emulated on readiness) and `fake` (a seeded in-memory kernel for
-// tests). All calls come from the loop's thread, except `wake`, which any thread may call.
+// tests). All calls come from the loop's thread, except `wake`, which any thread may call. Which
+// thread that is may change while the driver is suspended.
 //
 // A driver keeps the lifetime contract of operation.h: it hands out exactly one final completion
 // per started operation, also after `cancel`, also for multishot operations; it re-arms by itself
@@ -68,6 +69,16 @@ public:
     // Whether another thread has work under way that ends in `wake`. For a driver with a time of
     // its own, which must not run ahead of that thread.
     virtual void expect_wake(bool) noexcept {}
+
+    // Leaves the thread: brings everything active to rest, so that nothing beneath holds a buffer or
+    // a descriptor, while for its owners it stays active. Results that come in on the way are kept
+    // for the first turn afterwards, in their order; whatever ended only because of this is begun
+    // anew by `resume`. Called in the thread that waited last, outside a turn. Until `resume`, any
+    // one thread at a time may call start, cancel, cancel_all, give_back, has_work and add_stats,
+    // and destroy the driver; `wait` is called only after cancel_all, and then does not sleep.
+    virtual void suspend() noexcept {}
+    // Goes on, in the calling thread. After a failure everything still rests.
+    virtual std::error_code resume() noexcept { return {}; }
 
     // Adds what only the driver counts.
     virtual void add_stats(loop_stats& stats) const noexcept = 0;

@@ -136,7 +136,7 @@ void fake_driver::start(operation& op) noexcept {
 }
 
 void fake_driver::cancel(operation& op) noexcept {
-    const bool late = random_.chance(faults_.late_cancel);
+    const bool late = !suspended_ && random_.chance(faults_.late_cancel);
     const unsigned turns = late ? static_cast<unsigned>(random_.below(turns_put_off_max)) : 0;
     switch (access::bits(op)) {
         case real:
@@ -157,6 +157,7 @@ void fake_driver::cancel(operation& op) noexcept {
 }
 
 void fake_driver::cancel_all() noexcept {
+    suspended_ = false;
     while (!real_.empty()) {
         cancel(*real_.back());
     }
@@ -175,6 +176,8 @@ void fake_driver::begin_turn() noexcept {
 }
 
 void fake_driver::wait(nanoseconds timeout) noexcept {
+    RINGLET_REQUIRE(!suspended_, "a suspended driver was asked to wait");
+    require_thread();
     const instant deadline = timeout == wait_forever ? INT64_MAX : now_ + timeout.count();
     reports_.erase(reports_.begin(), reports_.begin() + static_cast<std::ptrdiff_t>(reported_));
     reported_ = 0;

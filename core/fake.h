@@ -3,7 +3,11 @@
 // descriptors, receives that find no buffer, cancels that come late or lose, wake-ups for nothing.
 // The same seed and the same program give the same run, as long as nothing real takes part.
 //
-// Time passes in `wait` only. When nothing can happen by itself, `wait` jumps to its timeout at
+// A suspension is the time for surprises: some operations complete on the way, the others begin
+// anew with new delays. A loop that changes its thread without one ends the program, as it would on
+// io_uring.
+//
+// Time passes in `wait` and `suspend` only. When nothing can happen by itself, `wait` jumps to its timeout at
 // once; but it waits for real while a real descriptor is polled, while another thread is expected
 // to wake it, or without a timeout. Real descriptors can be polled, read and written (pipes), and
 // nothing else; files are left to helper threads.
@@ -19,6 +23,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "core/driver.h"
@@ -51,6 +56,8 @@ public:
     void start(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void cancel_all() noexcept override;
+    void suspend() noexcept override;
+    std::error_code resume() noexcept override;
     void wait(nanoseconds timeout) noexcept override;
     bool next(operation*& op, completion& what) noexcept override;
     // Always: time has to pass, also for a loop that never idles.
@@ -101,6 +108,7 @@ private:
     void end_later(operation& op, std::int32_t result, unsigned turns);
     unsigned some_turns() noexcept;
     void emit(operation& op, std::int32_t result, bool more, lent_buffer buffer = {});
+    void require_thread() noexcept;
     void begin_turn() noexcept;
     void step();
     void serve(operation_queue& queue);
@@ -121,6 +129,8 @@ private:
     fake_kernel kernel_;
     instant now_ = 1'000'000'000;
     std::int32_t turn_ = 0;
+    bool suspended_ = false;
+    std::thread::id thread_;     // that waited last; none since a suspension
     bool more_to_come_ = false;  // something was put off that could have happened
     std::deque<waiters> waiters_;  // by descriptor - first_descriptor; grows while it is walked
     std::vector<operation*> real_;  // waiting on real descriptors

@@ -64,6 +64,33 @@ bool loop::forked() const noexcept {
     return fork_generation_ != fork_count.load(std::memory_order_relaxed);
 }
 
+void loop::suspend() noexcept {
+    if (suspended_ || forked()) {
+        return;
+    }
+    driver_->suspend();
+    suspended_ = true;
+    if (current_loop == this) {
+        current_loop = std::exchange(previous_, nullptr);
+    }
+}
+
+void loop::resume() {
+    if (forked()) {
+        throw error(errc::forked);
+    }
+    if (!suspended_) {
+        return;
+    }
+    if (const std::error_code failure = driver_->resume()) {
+        throw error(failure, "resume");
+    }
+    suspended_ = false;
+    if (current_loop != this) {
+        previous_ = std::exchange(current_loop, this);
+    }
+}
+
 void loop::run() {
     while (!stopping_) {
         run_once(true);
@@ -74,6 +101,9 @@ void loop::run() {
 void loop::run_once(bool may_block) {
     if (forked()) {
         throw error(errc::forked);
+    }
+    if (suspended_) [[unlikely]] {
+        resume();
     }
     loop* const outer = std::exchange(current_loop, this);
     ++stats_.turns;

@@ -1,5 +1,6 @@
 // The event loop: one per thread that wants one, used by that thread only (except
-// `post_from_thread` and `stop_from_thread`).
+// `post_from_thread` and `stop_from_thread`). Between `suspend` and `resume` it belongs to no
+// thread, and may go on, or be destroyed, in any.
 //
 // One turn:
 //   1. run ready work, up to a budget, so that I/O is never starved; take in the inbox
@@ -46,6 +47,17 @@ public:
     void run();
     // One turn; sleeps only if `may_block` and nothing is ready.
     void run_once(bool may_block = true);
+    // Leaves this thread, outside a turn: every operation is brought to rest, so that the kernel
+    // holds nothing of anyone's, and yet stays active for its owner, who hears nothing of this.
+    // What completes on the way is kept for the first turn afterwards. Until `resume`, any one
+    // thread at a time may start, cancel, post, give back, or destroy the loop. Calls that helper
+    // threads make go on. Does nothing when suspended, or in a child process.
+    void suspend() noexcept;
+    // Goes on, in this thread; run_once does it by itself. Throws `error` when the driver cannot be
+    // had in this thread (the loop then stays suspended) or in a child process.
+    void resume();
+    bool suspended() const noexcept { return suspended_; }
+
     // Makes `run` return at the end of this turn (also when called before it).
     void stop() noexcept { stopping_ = true; }
 
@@ -95,7 +107,8 @@ public:
     // True in a child process made by fork() after this loop was.
     bool forked() const noexcept;
 
-    // The loop that is running, or was made last, on this thread; null when there is none.
+    // The loop that is running, or was made or resumed last, on this thread and has not left it;
+    // null when there is none.
     static loop* current() noexcept;
 
 private:
@@ -126,6 +139,7 @@ private:
     loop_stats stats_;
     wait_hooks hooks_;
     bool stopping_ = false;
+    bool suspended_ = false;
     bool skip_sleep_ = false;
     unsigned fork_generation_;
     loop* previous_;

@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "core/plain_calls.h"
 #include "core/uring_constants.h"
 #include "core/uring_files.h"
+#include "core/uring_tags.h"
 
 namespace ringlet {
 namespace detail {
@@ -21,25 +23,6 @@ constexpr unsigned small_buffers = 256;
 constexpr std::size_t small_buffer_bytes = 16 * 1024;
 constexpr unsigned large_buffers = 64;
 constexpr std::size_t large_buffer_bytes = 128 * 1024;
-
-// user_data of a submission: an operation's address, its low bits saying what the entry is.
-constexpr std::uint64_t tag_mask = 7;
-constexpr std::uint64_t tag_operation = 0;  // the operation itself
-constexpr std::uint64_t tag_cancel = 1;     // a cancel of that operation, asked by its owner
-constexpr std::uint64_t tag_wake = 2;       // the poll on the wake descriptor (no address)
-constexpr std::uint64_t tag_ignored = 3;    // nobody waits for this answer (no address)
-
-// What an operation's driver_bits_ mean here.
-constexpr std::uint8_t bit_cancel_asked = 1;  // a cancel entry's answer is outstanding
-constexpr std::uint8_t bit_final_seen = 2;    // ended; driver_result_ holds the result
-constexpr std::uint8_t bit_starved = 4;       // stands in starved_
-constexpr std::uint8_t bit_large = 8;         // receives into large buffers
-constexpr std::uint8_t bit_switching = 16;    // being re-armed for the other buffer size
-constexpr std::uint8_t bit_polling = 32;      // a poll entry waits in its name
-
-std::uint64_t address_of(const operation& op) noexcept {
-    return reinterpret_cast<std::uintptr_t>(&op);
-}
 
 // What an operation waits for when the kernel would not wait itself; 0: it always does.
 unsigned readiness_of(const operation& op) noexcept {
@@ -74,27 +57,33 @@ uring_driver::~uring_driver() {
     }
 }
 
-int uring_driver::set_up() noexcept {
+// Makes a ring, not yet enabled. Returns 0 or -errno.
+int uring_driver::make_ring(io_uring& ring) noexcept {
     int status = -EINVAL;
     for (const unsigned flags : setup_ladder) {
         io_uring_params params = {};
         params.flags = flags;
         params.cq_entries = completion_entries;
-        status = io_uring_queue_init_params(submission_entries, &ring_, &params);
+        status = io_uring_queue_init_params(submission_entries, &ring, &params);
         if (status != -EINVAL) {
             break;
         }
     }
+    // The index array never changes: entry i is always slot i. Newer rings have none.
+    for (unsigned i = 0; status == 0 && ring.sq.array != nullptr && i < ring.sq.ring_entries; ++i) {
+        ring.sq.array[i] = i;
+    }
+    return status;
+}
+
+int uring_driver::set_up() noexcept {
+    int status = make_ring(ring_);
     if (status != 0) {
         return status;
     }
     made_ = true;
     if ((ring_.features & feature_no_iowait) != 0) {
         enter_flags_ = enter_no_iowait;
-    }
-    // The index array never changes: entry i is always slot i. Newer rings have none.
-    for (unsigned i = 0; ring_.sq.array != nullptr && i < ring_.sq.ring_entries; ++i) {
-        ring_.sq.array[i] = i;
     }
     status = buffers_[0].set_up(ring_, 0, small_buffers, small_buffer_bytes);
     if (status != 0) {
@@ -107,18 +96,6 @@ int uring_driver::set_up() noexcept {
     arm_wake();
     file_opcodes_ = probe_file_opcodes(ring_);
     return 0;
-}
-
-void uring_driver::enable() noexcept {
-    enabled_ = true;
-    // The call itself: the shared liburing 2.3 does not export io_uring_enable_rings.
-    const long status = ::syscall(__NR_io_uring_register, ring_.ring_fd,
-                                  IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-    RINGLET_REQUIRE(status == 0, "the kernel refused to enable the ring");
-    registered_ = io_uring_register_ring_fd(&ring_) == 1;
-    if (registered_) {
-        enter_flags_ |= IORING_ENTER_REGISTERED_RING;
-    }
 }
 
 // The next free submission entry; submits what is there when the queue is full.
@@ -192,6 +169,10 @@ void uring_driver::submit_operation(operation& op) noexcept {
 void uring_driver::start(operation& op) noexcept {
     driver_access::bits(op) = 0;
     driver_access::result(op) = 0;
+    if (suspended_) {
+        resting_.push(op);
+        return;
+    }
     submit_operation(op);
 }
 
@@ -214,7 +195,9 @@ void uring_driver::cancel(operation& op) noexcept {
         local_.push(op);
         return;
     }
-    submit_cancel(op);
+    if (!suspended_) {  // else it is at rest, or has ended: `resume` looks
+        submit_cancel(op);
+    }
 }
 
 void uring_driver::cancel_all() noexcept {
@@ -224,6 +207,13 @@ void uring_driver::cancel_all() noexcept {
         driver_access::result(*op) = -ECANCELED;
         local_.push(*op);
     }
+    if (suspended_) {
+        return start_resting();
+    }
+    submit_cancel_of_all();
+}
+
+void uring_driver::submit_cancel_of_all() noexcept {
     io_uring_sqe* const sqe = entry();
     io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
     sqe->user_data = tag_ignored;
@@ -231,6 +221,7 @@ void uring_driver::cancel_all() noexcept {
 
 void uring_driver::arm_wake() noexcept {
     io_uring_sqe* const sqe = entry();
+    wake_armed_ = true;
     io_uring_prep_poll_add(sqe, wake_fd_, POLLIN);
     sqe->len = IORING_POLL_ADD_MULTI;
     sqe->user_data = tag_wake;
@@ -249,6 +240,9 @@ void uring_driver::wake() noexcept {
 int uring_driver::enter(unsigned wait_for, const nanoseconds* timeout) noexcept {
     if (!enabled_) {
         enable();
+    }
+    if (enters_ >= register_at_) {
+        register_descriptor();
     }
     const unsigned count = unsubmitted();
     io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
@@ -270,7 +264,8 @@ int uring_driver::enter(unsigned wait_for, const nanoseconds* timeout) noexcept 
                                       flags, static_cast<sigset_t*>(extra), extra_bytes);
     // Even a call that ends in ETIME or EINTR may have submitted: the kernel's head tells.
     submitted_ = io_uring_smp_load_acquire(ring_.sq.khead);
-    RINGLET_REQUIRE(taken != -EEXIST, "a loop was run in a thread other than its own");
+    RINGLET_REQUIRE(taken >= 0 || (taken != -EEXIST && owner_ == this_thread()),
+                    "a loop was run in a thread other than its own");
     RINGLET_REQUIRE(taken >= 0 || taken == -EINTR || taken == -ETIME || taken == -EBUSY ||
                         taken == -EAGAIN || taken == -ENOMEM,
                     "io_uring_enter failed in a way that cannot be retried");
@@ -283,15 +278,20 @@ void uring_driver::stash_completions() noexcept {
     const unsigned tail = io_uring_smp_load_acquire(ring_.cq.ktail);
     for (; head != tail; ++head) {
         stash_.push_back(ring_.cq.cqes[head & *ring_.cq.kring_mask]);
+        count_ended(stash_.back());
     }
     io_uring_smp_store_release(ring_.cq.khead, head);
     batch_tail_ = head;
 }
 
 void uring_driver::wait(nanoseconds timeout) noexcept {
+    if (suspended_) {
+        RINGLET_REQUIRE(closing_, "a suspended driver was asked to wait");
+        return;  // everything is at rest, and what there is to dispatch is here
+    }
     rearm_starved();
     const unsigned head = *ring_.cq.khead;
-    const bool something_here = !local_.empty() || stash_read_ != stash_.size() ||
+    const bool something_here = std::exchange(woken_, false) || !local_.empty() || stash_read_ != stash_.size() ||
                                 io_uring_smp_load_acquire(ring_.cq.ktail) != head;
     const bool collect =
         (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0 || unsubmitted() != 0;
@@ -309,7 +309,7 @@ void uring_driver::wait(nanoseconds timeout) noexcept {
 }
 
 bool uring_driver::has_work() noexcept {
-    return unsubmitted() != 0 || !local_.empty() || !starved_.empty() ||
+    return unsubmitted() != 0 || !local_.empty() || !starved_.empty() || !resting_.empty() ||
            stash_read_ != stash_.size() ||
            io_uring_smp_load_acquire(ring_.cq.ktail) != *ring_.cq.khead ||
            (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
@@ -329,6 +329,7 @@ bool uring_driver::take(io_uring_cqe& entry) noexcept {
         return false;
     }
     entry = ring_.cq.cqes[head & *ring_.cq.kring_mask];
+    count_ended(entry);
     io_uring_smp_store_release(ring_.cq.khead, head + 1);
     return true;
 }
@@ -353,8 +354,7 @@ bool uring_driver::translate(const io_uring_cqe& entry, operation*& op,
                              completion& what) noexcept {
     const std::uint64_t tag = entry.user_data & tag_mask;
     if (tag == tag_wake) {
-        ++wakeups_;
-        if ((entry.flags & IORING_CQE_F_MORE) == 0 && entry.res != -ECANCELED) {
+        if (note_wake(entry) && entry.res != -ECANCELED) {
             arm_wake();
         }
         return false;
@@ -362,15 +362,15 @@ bool uring_driver::translate(const io_uring_cqe& entry, operation*& op,
     if (tag == tag_ignored) {
         return false;
     }
-    op = reinterpret_cast<operation*>(static_cast<std::uintptr_t>(entry.user_data & ~tag_mask));
+    op = &operation_of(entry.user_data);
     if (tag == tag_cancel) {
         return translate_cancel(*op, entry.res, what);
     }
     if (driver_access::multishot(*op)) {
         return translate_multishot(*op, entry, what);
     }
-    const bool polled = (driver_access::bits(*op) & bit_polling) != 0;
-    if (polled || entry.res == -EAGAIN || entry.res == -EINTR) [[unlikely]] {
+    const bool special = (driver_access::bits(*op) & (bit_polling | bit_again)) != 0;
+    if (special || entry.res == -EAGAIN || entry.res == -EINTR) [[unlikely]] {
         return translate_again(*op, entry.res, what);
     }
     return finish(*op, entry.res, what);
@@ -379,18 +379,24 @@ bool uring_driver::translate(const io_uring_cqe& entry, operation*& op,
 // Waits, or tries again, after an entry that ended without having done what was asked.
 bool uring_driver::translate_again(operation& op, int result, completion& what) noexcept {
     std::uint8_t& bits = driver_access::bits(op);
+    const opcode code = driver_access::code(op);
     const bool polled = (bits & bit_polling) != 0;
-    const unsigned readiness = readiness_of(op);
+    const bool again = (bits & bit_again) != 0;
     bits &= static_cast<std::uint8_t>(~bit_polling);
-    const bool not_done = polled ? result >= 0 : result == -EINTR || readiness != 0;
+    if (again && result == -EISCONN) {
+        result = 0;  // done meanwhile
+    }
+    const unsigned readiness = again ? POLLOUT : readiness_of(op);
+    const bool waits =
+        !polled && readiness != 0 && result == (again ? -EALREADY : -EAGAIN);
+    const bool not_done = waits || (polled ? result >= 0 : result == -EINTR);
     if (not_done && (closing_ || driver_access::cancelling(op))) {
         return finish(op, -ECANCELED, what);
     }
-    const opcode code = driver_access::code(op);
-    if (!not_done || code == opcode::connect || code == opcode::close_file) {
+    if (!not_done || (code == opcode::connect && !again) || code == opcode::close_file) {
         return finish(op, result, what);
     }
-    if (!polled && result == -EAGAIN) {
+    if (waits) {
         bits |= bit_polling;
         io_uring_sqe* const sqe = entry();
         io_uring_prep_poll_add(sqe, driver_access::fd(op), readiness);
@@ -497,7 +503,7 @@ void uring_driver::follow_traffic(operation& op, int bytes) noexcept {
     }
     score = size == small_buffer_bytes ? score + 2 : score > 0 ? score - 1 : 0;
     const bool move = score >= enlarge_at && large_buffers_ready();
-    if (!move || (bits & bit_switching) != 0 || driver_access::cancelling(op)) {
+    if (!move || closing_ || (bits & bit_switching) != 0 || driver_access::cancelling(op)) {
         return;
     }
     bits |= bit_switching;
@@ -538,7 +544,7 @@ bool uring_driver::buffers_scarce() const noexcept {
 
 void uring_driver::add_stats(loop_stats& stats) const noexcept {
     stats.enters += enters_;
-    stats.submitted += submitted_;
+    stats.submitted += submitted_before_ + submitted_;
     stats.wakeups += wakeups_;
     stats.buffers_dry += buffers_dry_;
     stats.overflows += overflows_;

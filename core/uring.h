@@ -3,6 +3,10 @@
 // * SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG where the kernel has them (6.1), a step down on
 //   6.0; older kernels are refused. The ring is made disabled and enabled by the first wait, so a
 //   loop may be made in one thread and run in another.
+// * Suspending cancels what is in the kernel and waits for it: everything comes back as a
+//   completion, and so names its operation. Results are kept in `stash_`; what was merely called
+//   off stands in `resting_`. Going on in another thread means a new ring over the same buffers
+//   (core/uring_suspend.cpp).
 // * One io_uring_enter per turn submits everything and waits. The two words that say whether
 //   anything has happened lie in memory, so a busy loop enters only when something has.
 // * Receives are multishot over two rings of buffers; a receive moves between small and large
@@ -40,6 +44,8 @@ public:
     void start(operation& op) noexcept override;
     void cancel(operation& op) noexcept override;
     void cancel_all() noexcept override;
+    void suspend() noexcept override;
+    std::error_code resume() noexcept override;
     void wait(nanoseconds timeout) noexcept override;
     bool next(operation*& op, completion& what) noexcept override;
     bool has_work() noexcept override;
@@ -49,11 +55,23 @@ public:
     void add_stats(loop_stats& stats) const noexcept override;
 
 private:
+    static int make_ring(io_uring& ring) noexcept;
+    static std::uint64_t this_thread() noexcept;
     io_uring_sqe* entry() noexcept;
     void submit_operation(operation& op) noexcept;
     void submit_cancel(operation& op) noexcept;
+    void submit_cancel_of_all() noexcept;
     void arm_wake() noexcept;
+    bool note_wake(const io_uring_cqe& entry) noexcept;
     void enable() noexcept;
+    void register_descriptor() noexcept;
+    void unregister_descriptor() noexcept;
+    void withdraw_unsubmitted() noexcept;
+    void settle_stash() noexcept;
+    bool settle(const io_uring_cqe& entry) noexcept;
+    void rest(operation& op) noexcept;
+    void start_resting() noexcept;
+    int move_to_new_ring() noexcept;
     int enter(unsigned wait_for, const nanoseconds* timeout) noexcept;
     void stash_completions() noexcept;
     void rearm_starved() noexcept;
@@ -66,6 +84,11 @@ private:
     void follow_traffic(operation& op, int bytes) noexcept;
     bool large_buffers_ready() noexcept;
     unsigned unsubmitted() const noexcept { return ring_.sq.sqe_tail - submitted_; }
+    // Every entry ends with one completion that says so: what has not, the kernel has.
+    void count_ended(const io_uring_cqe& entry) noexcept {
+        ended_ += (entry.flags & IORING_CQE_F_MORE) == 0 ? 1 : 0;
+    }
+    unsigned in_flight() const noexcept { return ring_.sq.sqe_tail - ended_; }
     unsigned kernel_flags() const noexcept { return IO_URING_READ_ONCE(*ring_.sq.kflags); }
 
     uring_buffers buffers_[2];  // by size class; freed after the ring
@@ -73,16 +96,25 @@ private:
     bool made_ = false;
     bool enabled_ = false;
     bool registered_ = false;
+    bool suspended_ = false;
+    bool wake_armed_ = false;         // the wake descriptor's poll has been entered
+    bool wake_counter_used_ = false;  // the wake descriptor's counter is above zero
+    bool woken_ = false;              // the next wait does not sleep
     bool closing_ = false;     // cancel_all was called: nothing is armed again
     unsigned submitted_ = 0;   // entries the kernel has taken, counted like the ring's tail
+    unsigned ended_ = 0;       // entries whose last completion has left the ring, likewise
     unsigned batch_tail_ = 0;  // completions before this one belong to the current turn
     unsigned enter_flags_ = 0;
     int wake_fd_ = -1;
     std::uint32_t file_opcodes_ = 0;  // a bit for each opcode that the kernel has for files
     operation_queue starved_;  // receives that found no buffer
+    operation_queue resting_;  // suspended: to be entered again by resume
     operation_queue local_;    // completions decided here, without the kernel
     std::vector<io_uring_cqe> stash_;  // completions taken early to make room, oldest first
     std::size_t stash_read_ = 0;
+    std::uint64_t owner_ = 0;        // the thread that enabled the ring
+    std::uint64_t register_at_ = 0;  // `enters_` at which the ring's descriptor is registered
+    std::uint64_t submitted_before_ = 0;  // by rings of earlier threads
     std::uint64_t enters_ = 0;
     std::uint64_t wakeups_ = 0;
     std::uint64_t buffers_dry_ = 0;

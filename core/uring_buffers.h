@@ -20,6 +20,11 @@ public:
     // Registers `count` (a power of two) buffers of `bytes` each as group `group`.
     // Returns 0 or -errno. The memory is freed after the ring has been closed, never before.
     int set_up(io_uring& ring, std::uint16_t group, unsigned count, std::size_t bytes) noexcept;
+    // The same for another ring that is to go on with these buffers. Nothing has changed until
+    // `restock`, which offers it all buffers but those lent and `named` more: those that
+    // completions not yet taken name. Requires: the earlier ring has nothing in flight.
+    int register_with(io_uring& ring, std::uint16_t group) noexcept;
+    void restock(unsigned named) noexcept;
     bool ready() const noexcept { return ring_ != nullptr; }
 
     std::byte* take(std::uint16_t id) noexcept {

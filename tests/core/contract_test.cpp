@@ -1,5 +1,6 @@
 // The lifetime contract of operation.h and driver.h: whatever is asked and whenever it is called
-// off, there is exactly one final completion, every buffer comes back, no descriptor leaks.
+// off, and whether its loop rests on the way and goes on elsewhere, there is exactly one final
+// completion, every buffer comes back, no descriptor leaks.
 #include <doctest/doctest.h>
 
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/fake_random.h"
@@ -36,8 +38,11 @@ enum class moment {
 constexpr moment every_moment[] = {moment::at_once, moment::in_flight, moment::among_completions,
                                    moment::by_itself, moment::twice};
 
-std::string describe(opcode code, moment when, bool ready, std::uint64_t seed) {
-    return "opcode " + std::to_string(static_cast<int>(code)) + ", moment " +
+// Whether the loop is suspended between all steps of a case, and where it then goes on.
+enum class rests { never, here, anywhere };
+
+std::string describe(opcode code, moment when, bool ready, rests resting, std::uint64_t seed) {
+    return "resting " + std::to_string(static_cast<int>(resting)) + ", opcode " + std::to_string(static_cast<int>(code)) + ", moment " +
            std::to_string(static_cast<int>(when)) + (ready ? ", ready" : ", waiting") + ", seed " +
            std::to_string(seed);
 }
@@ -63,11 +68,12 @@ void fill(loop& on, int fd) {
 
 // Everything an operation of any kind needs.
 struct trial {
-    trial(std::uint64_t run_seed, opcode code_tried, bool is_ready)
+    trial(std::uint64_t run_seed, opcode code_tried, bool is_ready, rests is_resting)
         : random(run_seed),
           seed(run_seed),
           code(code_tried),
           ready(is_ready),
+          resting(is_resting),
           on(std::make_unique<loop>(options_with_seed(run_seed))) {}
 
     ~trial() {
@@ -89,6 +95,30 @@ struct trial {
                 ::close(fd);
             }
         }
+    }
+
+    // Perhaps suspends the loop; perhaps goes on at once, else the next turn will.
+    void breathe() {
+        if (resting == rests::never || random.chance(64)) {
+            return;
+        }
+        on->suspend();
+        if (resting == rests::anywhere && random.chance(128)) {
+            const auto turns = random.below(3);
+            std::thread([this, turns] {
+                for (std::uint64_t turn = 0; turn < turns; ++turn) {
+                    on->run_once(false);
+                }
+                on->suspend();
+            }).join();
+        }
+        if (random.chance(128)) {
+            on->resume();
+        }
+    }
+    void turn_once() {
+        on->run_once(false);
+        breathe();
     }
 
     int open_socket() {
@@ -115,6 +145,7 @@ struct trial {
     const std::uint64_t seed;
     const opcode code;
     const bool ready;
+    const rests resting;
     std::unique_ptr<loop> on;
     listener door{*on, 1};
     socket_pair pair{*on};
@@ -186,10 +217,11 @@ void play(trial& now, probe& tried, moment when) {
         tried.on_completion = [&](const completion&) { on.cancel(tried); };
     }
     on.start(tried);
+    now.breathe();
     const auto turns = now.random.below(4);
     if (when != moment::at_once) {
         for (std::uint64_t turn = 0; turn < turns; ++turn) {
-            on.run_once(false);
+            now.turn_once();
         }
     }
     if (when == moment::among_completions) {
@@ -197,10 +229,12 @@ void play(trial& now, probe& tried, moment when) {
     } else if (when != moment::by_itself || !now.ready || !tried.results.empty()) {
         on.cancel(tried);
     }
+    now.breathe();
     if (when == moment::twice) {
-        on.run_once(false);
+        now.turn_once();
         on.cancel(tried);
         on.cancel(tried);
+        now.breathe();
     }
     CHECK(run_until(on, [&] { return !tried.active() && !other.active(); }));
     now.end_calls();
@@ -237,10 +271,11 @@ void check_nothing_lost(trial& now, probe& tried) {
     CHECK(got + rest.bytes == sent);
 }
 
-void try_one(opcode code, moment when, bool ready, std::uint64_t seed) {
-    CAPTURE(describe(code, when, ready, seed));
-    trial now(seed, code, ready);
+void try_one(opcode code, moment when, bool ready, rests resting, std::uint64_t seed) {
+    CAPTURE(describe(code, when, ready, resting, seed));
+    trial now(seed, code, ready, resting);
     set_scene(now);
+    now.breathe();
     probe tried(*now.on);
     prepare(now, tried);
     play(now, tried, when);
@@ -270,20 +305,30 @@ void try_one(opcode code, moment when, bool ready, std::uint64_t seed) {
     CHECK(tried.finals == 2);
 }
 
-}  // namespace
-
-TEST_CASE("every operation, called off at every moment, ends exactly once") {
+void try_all(rests resting) {
     const int before = open_descriptors();
     const std::uint64_t rounds = real_kernel() ? 4 : 60;
     for (std::uint64_t round = 0; round < rounds; ++round) {
         for (const opcode code : every_opcode) {
             for (const moment when : every_moment) {
-                try_one(code, when, true, seed() * 1000 + round);
-                try_one(code, when, false, seed() * 1000 + round);
+                try_one(code, when, true, resting, seed() * 1000 + round);
+                try_one(code, when, false, resting, seed() * 1000 + round);
             }
         }
     }
     CHECK(open_descriptors() == before);
+}
+
+}  // namespace
+
+TEST_CASE("every operation, called off at every moment, ends exactly once") {
+    try_all(rests::never);
+}
+
+TEST_CASE("every operation ends exactly once, whenever its loop rests") { try_all(rests::here); }
+
+TEST_CASE("every operation ends exactly once, whenever its loop goes to another thread") {
+    try_all(rests::anywhere);
 }
 
 TEST_CASE("a loop's end waits for the last completion of everything that was active") {
@@ -293,18 +338,20 @@ TEST_CASE("a loop's end waits for the last completion of everything that was act
         const opcode code = every_opcode[round / 4 % std::size(every_opcode)];
         const moment when = (round & 1) != 0 ? moment::never : moment::at_the_end;
         const bool ready = (round & 2) != 0;
-        CAPTURE(describe(code, when, ready, seed() * 1000 + round));
-        trial now(seed() * 1000 + round, code, ready);
+        const auto resting = static_cast<rests>(round % 3);
+        CAPTURE(describe(code, when, ready, resting, seed() * 1000 + round));
+        trial now(seed() * 1000 + round, code, ready, resting);
         set_scene(now);
         probe tried(*now.on);
         prepare(now, tried);
         now.on->start(tried);
         for (auto turns = now.random.below(3); turns > 0; --turns) {
-            now.on->run_once(false);
+            now.turn_once();
         }
         if (when == moment::at_the_end) {
             now.on->cancel(tried);
         }
+        now.breathe();
         now.end_loop();
         CHECK(tried.finals == 1);
         CHECK_FALSE(tried.active());
