@@ -7,6 +7,8 @@
 
 #include "python/native/handle.h"
 #include "python/native/names.h"
+#include "python/native/socket_call.h"
+#include "python/native/socket_wait.h"
 #include "python/native/watcher.h"
 
 namespace ringlet::python {
@@ -53,6 +55,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
     loop_object* const loop = as_loop(self);
     Py_VISIT(loop->task_factory);
     Py_VISIT(loop->fatal);
+    Py_VISIT(loop->transports);
     for (std::size_t i = 0; i < loop->ready.size(); ++i) {
         PyObject* const object = loop->ready.at(i);
         if (!is_handle(object)) {
@@ -70,6 +73,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
             stop = traverse_handle(&handle->base, visit, arg);
         }
     });
+    stop = stop != 0 ? stop : traverse_socket_waits(loop, visit, arg);
     return stop != 0 ? stop : traverse_watchers(loop, visit, arg);
 }
 
@@ -78,6 +82,7 @@ int clear(PyObject* self) noexcept {
     close_loop(loop);
     Py_CLEAR(loop->task_factory);
     Py_CLEAR(loop->fatal);
+    Py_CLEAR(loop->transports);
     return 0;
 }
 
@@ -186,6 +191,20 @@ PyMethodDef methods[] = {
     {"_remove_reader", loop_remove_reader, METH_O, nullptr},
     {"_remove_writer", loop_remove_writer, METH_O, nullptr},
     {"_watched", loop_watched, METH_NOARGS, nullptr},
+    {"sock_recv", as_method(loop_sock_recv), METH_FASTCALL | METH_KEYWORDS,
+     "See asyncio.AbstractEventLoop.sock_recv."},
+    {"sock_recv_into", as_method(loop_sock_recv_into), METH_FASTCALL | METH_KEYWORDS,
+     "See asyncio.AbstractEventLoop.sock_recv_into."},
+    {"sock_recvfrom", as_method(loop_sock_recvfrom), METH_FASTCALL | METH_KEYWORDS,
+     "See asyncio.AbstractEventLoop.sock_recvfrom."},
+    {"sock_recvfrom_into", as_method(loop_sock_recvfrom_into), METH_FASTCALL | METH_KEYWORDS,
+     "See asyncio.AbstractEventLoop.sock_recvfrom_into."},
+    {"sock_sendall", as_method(loop_sock_sendall), METH_FASTCALL | METH_KEYWORDS,
+     "See asyncio.AbstractEventLoop.sock_sendall."},
+    {"sock_sendto", as_method(loop_sock_sendto), METH_FASTCALL | METH_KEYWORDS,
+     "See asyncio.AbstractEventLoop.sock_sendto."},
+    {"sock_accept", as_method(loop_sock_accept), METH_FASTCALL | METH_KEYWORDS,
+     "See asyncio.AbstractEventLoop.sock_accept."},
     {nullptr, nullptr, 0, nullptr}};
 PyMemberDef members[] = {
     {"_closed", T_BOOL, offsetof(loop_object, closed), 0, nullptr},

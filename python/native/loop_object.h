@@ -23,6 +23,7 @@
 namespace ringlet::python {
 
 class watcher;
+struct socket_wait;
 
 struct loop_object {
     PyObject_HEAD
@@ -38,6 +39,8 @@ struct loop_object {
     ringlet::timer_heap timers;           // of timer_handle_object, a reference each
     ringlet::timer next_timer;            // tells the core when the first of them is due
     std::vector<std::unique_ptr<watcher>> watchers;  // by descriptor
+    socket_wait* socket_waits;            // all there are, see socket_wait.h
+    PyObject* transports;                 // {descriptor: weak reference}, null until asked for
     PyThreadState* thread_state;          // while the GIL is released
     PyObject* fatal;                      // SystemExit or KeyboardInterrupt out of a dispatch
     bool asleep;                          // in a wait that can block

@@ -2,6 +2,7 @@
 #include "python/native/handle.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
+#include "python/native/socket_wait.h"
 #include "python/native/watcher.h"
 
 namespace ringlet::python {
@@ -165,6 +166,7 @@ void close_loop(loop_object* loop) noexcept {
     if (loop->core) {
         loop->core->cancel_timer(loop->next_timer);
         forget_watchers(loop);
+        forget_socket_waits(loop);
         loop->core.reset();
         loop->watchers.clear();
     }

@@ -3,6 +3,7 @@
 #include "python/native/handle.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
+#include "python/native/socket_call.h"
 #include "python/native/tls_protocol.h"
 
 namespace ringlet::python {
@@ -15,7 +16,8 @@ PyModuleDef definition = {
 PyObject* make_module() noexcept {
     owned module(PyModule_Create(&definition));
     if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() ||
-        !set_up_loop(module.get()) || !set_up_tls(module.get()) ||
+        !set_up_loop(module.get()) || !set_up_socket_calls(module.get()) ||
+        !set_up_tls(module.get()) ||
         PyModule_AddStringConstant(module.get(), "version", RINGLET_VERSION) < 0) {
         return nullptr;
     }

@@ -29,6 +29,8 @@ bool set_up_names() noexcept {
         {&all.loop, "loop"},
         {&all.name, "name"},
         {&all.fileno, "fileno"},
+        {&all.set_result, "set_result"},
+        {&all.future_blocking, "_asyncio_future_blocking"},
     };
     for (const auto& string : strings) {
         *string.where = PyUnicode_InternFromString(string.text);

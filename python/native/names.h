@@ -18,6 +18,8 @@ struct known_names {
     PyObject* loop;
     PyObject* name;
     PyObject* fileno;
+    PyObject* set_result;
+    PyObject* future_blocking;  // _asyncio_future_blocking
     // Objects.
     PyObject* handle_class;        // asyncio.Handle
     PyObject* timer_handle_class;  // asyncio.TimerHandle

@@ -1,10 +1,14 @@
 """The event loop: the native loop, and CPython's own selector loop for all that is not hot."""
 
 import asyncio
+import collections.abc
 import selectors
 from asyncio import base_events, format_helpers
 
 from ringlet import _native, _tls
+
+
+collections.abc.Coroutine.register(_native.SocketCall)
 
 
 class _Watched(selectors.BaseSelector):

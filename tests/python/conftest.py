@@ -7,6 +7,7 @@
 import asyncio
 import gc
 import os
+import socket
 
 import pytest
 import ringlet
@@ -49,3 +50,14 @@ def descriptors():
         return len(os.listdir('/proc/self/fd'))
 
     return count
+
+
+@pytest.fixture
+def pair():
+    """Two connected stream sockets, neither blocking."""
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    yield ends
+    for end in ends:
+        end.close()

@@ -1,0 +1,29 @@
+"""What tests with sockets share."""
+
+import asyncio
+
+
+def fill(sock):
+    """Sends until the socket takes no more; how many bytes that were."""
+    total = 0
+    try:
+        while True:
+            total += sock.send(bytes(1 << 16))
+    except BlockingIOError:
+        return total
+
+
+def drain(sock):
+    total = 0
+    try:
+        while data := sock.recv(1 << 20):
+            total += len(data)
+    except BlockingIOError:
+        pass
+    return total
+
+
+async def settle():
+    """Lets everything that was started get to where it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
