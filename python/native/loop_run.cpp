@@ -96,14 +96,20 @@ PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
     if (!check_open(loop)) {
         return nullptr;
     }
-    return guarded([loop]() -> PyObject* {
+    owned done(guarded([loop]() -> PyObject* {
         do {
             if (!turn(loop)) {
                 return nullptr;
             }
         } while (loop->until_stopped && !loop->stopping);
         Py_RETURN_NONE;
-    });
+    }));
+    // Between runs the loop belongs to no thread, and the kernel holds nothing of anyone's: the
+    // next run may be in another thread, and a descriptor that is closed meanwhile is closed.
+    if (loop->core) {
+        loop->core->suspend();
+    }
+    return done.release();
 }
 
 // Asyncio's names for its queue and its heap: here lists of what is in ours at this moment.
