@@ -144,7 +144,10 @@ void uring_driver::submit_operation(operation& op) noexcept {
             io_uring_prep_send(sqe, fd, memory, length, MSG_NOSIGNAL);
             break;
         case opcode::send_message:
-            io_uring_prep_sendmsg(sqe, fd, static_cast<const msghdr*>(memory), MSG_NOSIGNAL);
+            // The kernel's own wait would not do: some sockets (unix datagrams whose receiver is
+            // full) have used up the bytes when they say EAGAIN, and it would go on with none.
+            io_uring_prep_sendmsg(sqe, fd, static_cast<const msghdr*>(memory),
+                                  MSG_NOSIGNAL | MSG_DONTWAIT);
             break;
         case opcode::poll:
             io_uring_prep_poll_add(sqe, fd, static_cast<unsigned>(length));

@@ -35,7 +35,8 @@ private:
 // Outlives its socket until the kernel has let go of every send.
 class datagram_socket::core final : private work {
 public:
-    core(ringlet::loop& owner, int fd) noexcept : work(&core::run), loop_(owner), fd_(fd) {
+    core(ringlet::loop& owner, int fd, std::size_t sends_max) noexcept
+        : work(&core::run), loop_(owner), fd_(fd), sends_max_(sends_max) {
         run_always();
     }
 
@@ -49,8 +50,8 @@ public:
 
     void queue(std::span<const std::byte> bytes, const raw_address& to) {
         if (!sends_) {
-            sends_ = std::make_unique<send[]>(sends_max);
-            for (std::size_t i = 0; i < sends_max; ++i) {
+            sends_ = std::make_unique<send[]>(sends_max_);
+            for (std::size_t i = 0; i < sends_max_; ++i) {
                 sends_[i].owner = this;
             }
         }
@@ -67,7 +68,7 @@ public:
         closing_ = true;
         waiting_.clear();
         loop_.forget(*this);
-        for (std::size_t i = 0; in_flight_ > 0 && i < sends_max; ++i) {
+        for (std::size_t i = 0; in_flight_ > 0 && i < sends_max_; ++i) {
             loop_.cancel(sends_[i]);
         }
         if (in_flight_ == 0) {
@@ -78,7 +79,6 @@ public:
     detail::wait_list<flush_wait> flushers_;
 
 private:
-    static constexpr std::size_t sends_max = 16;  // at once
     struct message {
         std::string bytes;
         raw_address to;
@@ -98,7 +98,7 @@ private:
             delete &self;
             return;
         }
-        for (std::size_t i = 0; i < sends_max && !self.waiting_.empty(); ++i) {
+        for (std::size_t i = 0; i < self.sends_max_ && !self.waiting_.empty(); ++i) {
             if (!self.sends_[i].active()) {
                 self.start_next(self.sends_[i]);
             }
@@ -143,6 +143,7 @@ private:
 
     ringlet::loop& loop_;
     int fd_;
+    const std::size_t sends_max_;
     std::deque<message> waiting_;
     std::unique_ptr<send[]> sends_;  // made when first needed
     std::size_t queued_bytes_ = 0;   // waiting and in flight
@@ -174,9 +175,9 @@ bool datagram_socket::flush_wait::await_ready() const noexcept { return core_.al
 void datagram_socket::flush_wait::enlist() noexcept { core_.flushers_.push(*this); }
 void datagram_socket::flush_wait::delist() noexcept { core_.flushers_.remove(*this); }
 
-datagram_socket::datagram_socket(loop& owner, int fd) {
+datagram_socket::datagram_socket(loop& owner, int fd, std::size_t sends_max) {
     try {
-        core_ = new core(owner, fd);
+        core_ = new core(owner, fd, sends_max);
     } catch (...) {
         owner.driver().close(fd);
         throw;

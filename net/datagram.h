@@ -39,8 +39,9 @@ public:
     task<void> flush();
 
 protected:
-    // Takes over `fd`, also when this throws std::bad_alloc.
-    datagram_socket(loop& owner, int fd);
+    // Takes over `fd`, also when this throws std::bad_alloc. So many queued datagrams are handed to
+    // the kernel at a time; with more than one, those that have to wait may overtake each other.
+    datagram_socket(loop& owner, int fd, std::size_t sends_max);
 
     struct raw_address {
         sockaddr_storage bytes;

@@ -9,6 +9,8 @@
 namespace ringlet {
 namespace {
 
+constexpr std::size_t sends_max = 16;  // at once
+
 int open_bound(loop& owner, const address& local, const udp_options& options) {
     driver& sockets = owner.driver();
     const std::string context = "bind UDP to " + local.text();
@@ -39,7 +41,8 @@ int open_bound(loop& owner, const address& local, const udp_options& options) {
 }  // namespace
 
 udp_socket::udp_socket(loop& owner, const address& local, const udp_options& options)
-    : datagram_socket(owner, open_bound(owner, local, options)), is_v6_(local.is_v6()) {}
+    : datagram_socket(owner, open_bound(owner, local, options), sends_max),
+      is_v6_(local.is_v6()) {}
 
 address udp_socket::local_address() const noexcept {
     return detail::socket_name(owner().driver(), descriptor(), &driver::local_name);

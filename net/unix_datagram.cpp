@@ -6,6 +6,8 @@
 namespace ringlet {
 namespace {
 
+constexpr std::size_t sends_max = 1;  // in order, also where the receiver's queue is full
+
 int open_named(loop& owner, const unix_address& local) {
     driver& sockets = owner.driver();
     const std::string context = "bind a unix datagram socket to " + local.text();
@@ -28,7 +30,7 @@ unix_datagram_socket::unix_datagram_socket(loop& owner)
     : unix_datagram_socket(owner, unix_address()) {}
 
 unix_datagram_socket::unix_datagram_socket(loop& owner, const unix_address& local)
-    : datagram_socket(owner, open_named(owner, local)) {}
+    : datagram_socket(owner, open_named(owner, local), sends_max) {}
 
 unix_address unix_datagram_socket::local_address() const noexcept {
     sockaddr_storage name = {};

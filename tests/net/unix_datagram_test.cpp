@@ -28,6 +28,13 @@ task<void> send_many(unix_datagram_socket& from, unix_address to, int count) {
     }
 }
 
+task<void> send_many_connected(unix_datagram_socket& from, int count) {
+    for (int i = 0; i < count; ++i) {
+        const std::string text = std::to_string(i) + std::string(2000, ' ');
+        co_await from.send(bytes_of(text));
+    }
+}
+
 }  // namespace
 
 TEST_CASE("messages come whole with their sender, and can be answered") {
@@ -67,6 +74,51 @@ TEST_CASE("a full queue makes the sender wait, and nothing is dropped") {
             CHECK(std::stoi(room) == i);
         }
         co_await sender.join();
+    }, 4);
+}
+
+TEST_CASE("a connected sender waits for a full queue, too, and its messages stay whole") {
+    tell([](loop& owner) -> task<void> {
+        unix_datagram_socket server(owner, fresh_address());
+        unix_datagram_socket client(owner);
+        co_await client.connect(server.local_address());
+        constexpr int count = 500;
+        scope sender(owner);
+        sender.spawn(send_many_connected(client, count));
+        std::string room(3000, '\0');
+        int wrong = 0;
+        for (int i = 0; i < count; ++i) {
+            if (i % 50 == 0) {
+                co_await sleep_for(std::chrono::milliseconds(1));
+            }
+            const unix_message found = co_await server.receive(room_in(room));
+            wrong += found.bytes != 2000 + std::to_string(i).size() || std::stoi(room) != i ? 1 : 0;
+        }
+        CHECK(wrong == 0);
+        co_await sender.join();
+    }, 4);
+}
+
+TEST_CASE("what is queued arrives in order, also where the receiver is slow") {
+    tell([](loop& owner) -> task<void> {
+        unix_datagram_socket server(owner, fresh_address());
+        unix_datagram_socket client(owner);
+        co_await client.connect(server.local_address());
+        constexpr int count = 300;
+        for (int i = 0; i < count; ++i) {
+            client.queue(bytes_of(std::to_string(i) + ' '));
+        }
+        std::string room(100, '\0');
+        int wrong = 0;
+        for (int i = 0; i < count; ++i) {
+            if (i % 20 == 0) {
+                co_await sleep_for(std::chrono::milliseconds(1));  // its queue is full by then
+            }
+            const unix_message found = co_await server.receive(room_in(room));
+            wrong += room.substr(0, found.bytes) != std::to_string(i) + ' ' ? 1 : 0;
+        }
+        CHECK(wrong == 0);
+        co_await client.flush();
     }, 4);
 }
 
