@@ -107,6 +107,9 @@ task<file> file::open(loop& owner, std::string path, open_flags how, mode_t perm
 // One step; the kernel's result.
 task<int> file::move_some(opcode code, std::byte* memory, std::size_t bytes,
                           std::uint64_t offset) {
+    if (offset == file_operation::current_offset) {
+        co_return -EINVAL;  // as every other place that no file has
+    }
     const std::size_t step = std::min(bytes, step_bytes_max);
     file_operation_wait moving(held_.loop());
     if (code == opcode::read_at) {
@@ -169,7 +172,8 @@ task<std::string> file::read_all(std::size_t bytes_max) {
     }
     for (;;) {
         const std::size_t before = text.size();
-        text.resize(before + std::min(step, bytes_max - before + 1));
+        const std::size_t left = bytes_max - before;  // and one more shows that there is more
+        text.resize(before + (left < step ? left + 1 : step));
         const std::size_t bytes =
             co_await read(std::as_writable_bytes(std::span(text)).subspan(before));
         const bool ended = before + bytes < text.size();

@@ -152,7 +152,8 @@ task<std::string> pipe_reader::read_all(std::size_t bytes_max) {
     std::string text;
     for (;;) {
         const std::size_t before = text.size();
-        text.resize(before + std::min(read_all_step, bytes_max - before + 1));
+        const std::size_t left = bytes_max - before;  // and one more shows that there is more
+        text.resize(before + (left < read_all_step ? left + 1 : read_all_step));
         const auto room = std::as_writable_bytes(std::span(text)).subspan(before);
         const std::size_t bytes = co_await read_some(room);
         text.resize(before + bytes);

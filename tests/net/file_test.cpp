@@ -58,6 +58,14 @@ TEST_CASE("what is written at a place is read there again, also by many at once"
         std::string middle(1000, '\0');
         CHECK(co_await both.read_at(1'500'000, room_in(middle)) == 1000);
         CHECK(middle == text.substr(1'500'000, 1000));
+        for (const std::uint64_t nowhere : {UINT64_MAX, UINT64_MAX - 1}) {
+            const std::error_code read =
+                co_await failure_of(both.read_at(nowhere, room_in(middle)));
+            CHECK(read == std::errc::invalid_argument);
+            const std::error_code written =
+                co_await failure_of(both.write_at(nowhere, bytes_of("x")));
+            CHECK(written == std::errc::invalid_argument);
+        }
         CHECK(co_await both.read_at(4'000'000, room_in(middle)) == 0);
         CHECK(co_await both.read_at(0, {}) == 0);
         co_await both.close();
@@ -91,6 +99,8 @@ TEST_CASE("reads and writes at the file's own position follow each other") {
         co_await end.write("!");
         const std::string after = co_await read_file(owner, here.path("text"), 100);
         CHECK(after == "one t!");
+        const std::string unlimited = co_await read_file(owner, here.path("text"), SIZE_MAX);
+        CHECK(unlimited == "one t!");
     }, 3);
 }
 

@@ -126,6 +126,11 @@ TEST_CASE("a limit on what is read to the end is kept to the byte") {
             const std::error_code code = co_await failure_of(ends.reader.read_all(limit));
             CHECK((limit < 10 ? code == errc::limit_exceeded : !code));
         }
+        pipe_pair ends = make_pipe(owner);
+        co_await ends.writer.write("0123456789");
+        ends.writer.close();
+        const std::string all = co_await ends.reader.read_all(SIZE_MAX);  // that is: no limit
+        CHECK(all == "0123456789");
     });
 }
 
