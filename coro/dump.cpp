@@ -40,33 +40,73 @@ std::string_view short_path(std::string_view path) noexcept {
     return folder == std::string_view::npos ? path : path.substr(folder + 1);
 }
 
+// The length of the character that `text` begins with; 0 when that is no UTF-8 (RFC 3629).
+std::size_t character_bytes(std::string_view text) noexcept {
+    const auto byte = [&](std::size_t at) {
+        return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U;
+    };
+    const unsigned first = byte(0);
+    const unsigned second = byte(1);
+    if (first < 0x80) {
+        return 1;
+    }
+    const std::size_t bytes = first < 0xc2   ? 0
+                              : first < 0xe0 ? 2
+                              : first < 0xf0 ? 3
+                              : first < 0xf5 ? 4
+                                             : 0;
+    for (std::size_t at = 1; at < bytes; ++at) {
+        if ((byte(at) & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    // Longer than need be, a half of a pair, or above the last one.
+    const bool wrong = (first == 0xe0 && second < 0xa0) || (first == 0xed && second >= 0xa0) ||
+                       (first == 0xf0 && second < 0x90) || (first == 0xf4 && second >= 0x90);
+    return wrong ? 0 : bytes;
+}
+
+// Paths and names may hold any bytes; what is not UTF-8 becomes its replacement character.
 void add_json(std::string& to, std::string_view text) {
     to += '"';
-    for (const char c : text) {
+    while (!text.empty()) {
+        const char c = text.front();
+        const std::size_t bytes = character_bytes(text);
         if (c == '"' || c == '\\') {
             to += '\\';
             to += c;
         } else if (static_cast<unsigned char>(c) < 0x20) {
             add(to, "\\u%04x", static_cast<unsigned>(c));
+        } else if (bytes == 0) {
+            to += "\\ufffd";
         } else {
-            to += c;
+            to += text.substr(0, bytes);
         }
+        text.remove_prefix(std::max<std::size_t>(bytes, 1));
     }
     to += '"';
 }
 
+// A dump's text goes to terminals, and a job has one line.
+std::string printable(std::string text) {
+    std::replace_if(
+        text.begin(), text.end(),
+        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+    return text;
+}
+
 void add_text(std::string& to, const live_job& line, instant now) {
     to.append(2 * line.depth, ' ');
-    to += "- " + line.which->describe();
+    to += "- " + printable(line.which->describe());
     if (const spawn_site& at = line.which->spawned(); at.file != nullptr) {
         to += ", spawned at ";
-        to += short_path(at.file);
+        to += printable(std::string(short_path(at.file)));
         add(to, ":%u", at.line);
     }
     if (line.waits) {
         add(to, ", waits %.3f s for ", seconds(now - line.which->since()));
         to += line.wait.kind;
-        to += line.wait.detail.empty() ? "" : " (" + line.wait.detail + ")";
+        to += line.wait.detail.empty() ? "" : " (" + printable(line.wait.detail) + ")";
         if (line.wait.descriptor >= 0) {
             add(to, ", descriptor %d", line.wait.descriptor);
         }

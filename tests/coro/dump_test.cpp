@@ -319,6 +319,36 @@ TEST_CASE("what a text brings in is escaped in the JSON") {
     CHECK(contains(json, "\"what\": \"\\\"quoted\\\"\\u0009\""));
     CHECK(contains(json, "\"parent\": null"));
     CHECK(contains(json, "\"waits\": null"));
+    CHECK(contains(dump_tasks(on), "- \"quoted\"?, spawned at a\"b\\c??:7,"));
+}
+
+TEST_CASE("bytes that are no UTF-8 are replaced in the JSON, each by itself") {
+    struct odd final : job {
+        explicit odd(ringlet::loop& on) : job(on, {}) {}
+        std::string describe() const override { return text; }
+        void root_finished() noexcept override {}
+        std::string text;
+    };
+    const std::string put = "\\ufffd";
+    const std::pair<std::string, std::string> cases[] = {
+        {"a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z", "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z"},
+        {"a\xe4z", "a" + put + "z"},
+        {"\xc3", put},
+        {"\x80\xbf", put + put},
+        {"\xe2\x82", put + put},
+        {"\xc0\xaf", put + put},                  // longer than need be
+        {"\xe0\x9f\xbf", put + put + put},
+        {"\xed\xa0\x80", put + put + put},        // a half of a pair
+        {"\xf0\x8f\xbf\xbf", put + put + put + put},
+        {"\xf4\x90\x80\x80", put + put + put + put},  // above the last one
+        {"\xf5\xff\xfe", put + put + put},
+        {"\x7f", "\x7f"}};
+    loop on;
+    odd one(on);
+    for (const auto& [said, told] : cases) {
+        one.text = said;
+        CHECK(contains(dump_tasks_json(on), ("\"what\": \"" + told + "\"").c_str()));
+    }
 }
 
 TEST_CASE("jobs that are each other's parents are told once each") {
