@@ -97,7 +97,11 @@ tls_engine::tls_engine(const tls_context& context, std::string_view host, std::u
         wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (address::parse(name, 0)) {
         const std::string without_zone = name.substr(0, name.find('%'));
-        X509_VERIFY_PARAM_set1_ip_asc(wanted, without_zone.c_str());
+        if (X509_VERIFY_PARAM_set1_ip_asc(wanted, without_zone.c_str()) != 1) {
+            ERR_clear_error();
+            SSL_free(ssl_);
+            throw error(tls_errc::bad_settings, "'" + name + "' is no address to verify");
+        }
     } else if (SSL_set1_host(ssl_, name.c_str()) != 1 ||
                SSL_set_tlsext_host_name(ssl_, name.c_str()) != 1) {
         ERR_clear_error();

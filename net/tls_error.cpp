@@ -43,6 +43,16 @@ const char* sentence(tls_errc code) noexcept {
     return nullptr;
 }
 
+// OpenSSL 3.0 has no names for some of those that TLS 1.3 uses.
+const char* name_of_alert(int number) noexcept {
+    switch (number) {
+        case SSL_AD_MISSING_EXTENSION: return "missing extension";
+        case SSL_AD_CERTIFICATE_REQUIRED: return "certificate required";
+        case SSL_AD_NO_APPLICATION_PROTOCOL: return "no application protocol";
+        default: return SSL_alert_desc_string_long(number);
+    }
+}
+
 class tls_error_category final : public std::error_category {
 public:
     const char* name() const noexcept override { return "ringlet.tls"; }
@@ -50,8 +60,8 @@ public:
     std::string message(int code) const override {
         if (code >= alert_base) {
             const int number = code - alert_base;
-            return std::string("the peer refused with the TLS alert '") +
-                   SSL_alert_desc_string_long(number) + "' (" + std::to_string(number) + ")";
+            return std::string("the peer refused with the TLS alert '") + name_of_alert(number) +
+                   "' (" + std::to_string(number) + ")";
         }
         const char* const text = sentence(static_cast<tls_errc>(code));
         return text != nullptr ? text : "unknown TLS error " + std::to_string(code);

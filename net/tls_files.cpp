@@ -21,9 +21,9 @@ constexpr int strength_bits_112 = 2;  // OpenSSL's security level: RSA from 2048
 constexpr int names_shown_max = 8;
 constexpr std::size_t name_bytes_max = 200;
 
-// What OpenSSL's last error comes down to; empties its list of errors.
+// What OpenSSL complained of first, which tells most; empties its list of errors.
 std::string openssl_sentence() {
-    const char* const reason = ERR_reason_error_string(ERR_peek_last_error());
+    const char* const reason = ERR_reason_error_string(ERR_peek_error());
     const std::string text = reason != nullptr ? reason : "OpenSSL gives no reason";
     ERR_clear_error();
     return " (" + text + ")";
@@ -112,6 +112,7 @@ std::string names_of(X509* certificate) {
 }  // namespace
 
 tls_settings make_tls_settings(const SSL_METHOD* role) {
+    ERR_clear_error();  // of whoever else uses OpenSSL on this thread
     tls_settings made(SSL_CTX_new(role));
     if (!made) {
         refuse("OpenSSL makes no context" + openssl_sentence());

@@ -83,6 +83,14 @@ TEST_CASE("a file that cannot be used is a sentence that names it") {
     CHECK(told.starts_with("key file " + other.key_file + " cannot be used with the certificate"));
     told = refusal([&] { tls_context::server(one({good.chain_file, {}, {}})); }, code);
     CHECK(told.starts_with("key file " + good.chain_file));
+    tls_identity locked = good;
+    locked.key_file = files.lock_key(good.key_file, "secret");
+    locked.key_password = "guess";
+    told = refusal([&] { tls_context::server(one(locked)); }, code);
+    CHECK(told.find("bad decrypt") != std::string::npos);
+    locked.key_password = "secret";
+    told = refusal([&] { tls_context::server(one(locked)); }, code);
+    CHECK(told.empty());
     certificate_wish weak;
     weak.rsa_bits = 1024;
     told = refusal([&] { tls_context::server(one(files.make("weak", weak))); }, code);

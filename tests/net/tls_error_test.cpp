@@ -28,6 +28,11 @@ TEST_CASE("an alert of the peer is a code that knows its number and its name") {
         detail::tls_failure(ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + 48), X509_V_OK);
     CHECK(tls_alert(alert) == 48);
     CHECK(alert.message() == "the peer refused with the TLS alert 'unknown CA' (48)");
+    for (const int number : {109, 116, 120}) {  // of TLS 1.3
+        const auto newer =
+            detail::tls_failure(ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + number), X509_V_OK);
+        CHECK(newer.message().find("unknown") == std::string::npos);
+    }
     CHECK(tls_alert(tls_errc::expired) == -1);
     CHECK(tls_alert(std::make_error_code(std::errc::io_error)) == -1);
 }

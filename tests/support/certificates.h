@@ -84,6 +84,18 @@ public:
         return {path(name + ".pem"), path(name + ".key"), {}};
     }
 
+    // The same key, encrypted.
+    std::string lock_key(const std::string& key_file, const std::string& password) {
+        std::FILE* const from = std::fopen(key_file.c_str(), "r");
+        const key own(PEM_read_PrivateKey(from, nullptr, nullptr, nullptr));
+        std::fclose(from);
+        write(key_file + ".locked", [&](std::FILE* to) {
+            PEM_write_PKCS8PrivateKey(to, own.get(), EVP_aes_128_cbc(), password.data(),
+                                      static_cast<int>(password.size()), nullptr, nullptr);
+        });
+        return key_file + ".locked";
+    }
+
     // What the CA says to be revoked: nothing, or the certificate made last.
     std::string crl(bool last_one) {
         const std::unique_ptr<X509_CRL, freed> made(X509_CRL_new());
