@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "coro/dump.h"
 #include "coro/fan_out.h"
 #include "coro/run.h"
 #include "examples/crawler/report.h"
@@ -116,6 +117,7 @@ public:
     task<void> run() {
         std::printf("%zu URLs, each answered after %u ms\n\n", wanted_.urls, wanted_.delay_ms);
         std::printf("%-28s %10s %10s\n", "requests at a time", "total s", "ideal s");
+        std::fflush(stdout);
         co_await serial();
         co_await together();
         co_await sweep();
@@ -221,8 +223,9 @@ int main(int count, char** arguments) {
         return app.exit(wrong) == 0 ? 0 : 2;
     }
     try {
-        const server_thread server;
         loop events;
+        const dump_on_signal dumps(events);
+        const server_thread server;  // its thread has the signal blocked, as this one then
         experiment chapter(events, wanted, server.at());
         run(events, chapter.run());
         if (!wanted.report.empty()) {

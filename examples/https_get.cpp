@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "coro/dump.h"
 #include "coro/run.h"
 #include "http/client.h"
 
@@ -63,6 +64,7 @@ int main(int argc, char** argv) {
     how.tls.verify = !how.insecure;
     try {
         loop owner;
+        const dump_on_signal dumps(owner);
         return run(owner, fetch_all(owner, how));
     } catch (const error& failure) {
         std::fprintf(stderr, "https_get: %s\n", failure.what());

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string>
 
+#include "coro/dump.h"
 #include "coro/run.h"
 #include "coro/scope.h"
 #include "coro/signals.h"
@@ -107,6 +108,7 @@ int main(int argc, char** argv) {
     how.tls.client_required = !how.optional;
     try {
         loop owner;
+        const dump_on_signal dumps(owner);
         run(owner, serve(owner, how));
     } catch (const error& failure) {
         std::fprintf(stderr, "tls_echo: %s\n", failure.what());

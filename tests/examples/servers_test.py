@@ -41,6 +41,9 @@ def running(name):
         found = re.search(r":(\d+)\b", line)
         check(f"{name}: says where it listens", found, line)
         yield int(found.group(1))
+        server.send_signal(signal.SIGUSR1)
+        dump = server.stderr.readline()
+        check(f"{name}: SIGUSR1 tells what it waits for", "live tasks" in dump, dump)
         server.send_signal(signal.SIGTERM)
         said = server.communicate(timeout=SECONDS_MAX)[1]
         check(f"{name}: SIGTERM ends it in good order", server.returncode == 0,
@@ -169,6 +172,15 @@ def experiment():
               run.stdout)
         check("experiment: writes its report",
               os.path.exists(report) and os.path.getsize(report) > 10_000)
+        run = subprocess.Popen([os.path.join(FOLDER, "experiment"), "--urls", "1", "--delay",
+                                "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+        run.stdout.readline()  # its title: it has begun
+        run.send_signal(signal.SIGUSR1)
+        dump = run.stderr.readline()
+        run.communicate(timeout=60)
+        check("experiment: SIGUSR1 tells what it waits for",
+              "live tasks" in dump and run.returncode == 0, (run.returncode, dump))
         refuses("experiment", "--urls", "5", "--report", os.path.join(folder, "no/report.html"))
     refuses("experiment", "--urls", "0")
     refuses("experiment", "--no-such-option")

@@ -32,6 +32,11 @@ def check(name, holds, detail=""):
         print(f"FAIL: {name}: {str(detail)[:700]}", flush=True)
 
 
+def check_dump(name, process):
+    process.send_signal(signal.SIGUSR1)
+    check(f"{name}: SIGUSR1 makes a dump", b"live tasks" in process.stderr.readline())
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -288,20 +293,19 @@ def slow_and_silent_servers(ca):
     """Handshakes that never come, that come slowly, that are cut, and that are no TLS."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         said = get(silent.getsockname()[1], "--cacert", ca.ca, "--handshake-timeout", "0.3")
-        check("a silent server: the handshake times out", "tls: timed out after 300 ms" in said,
-              said)
+        check("a silent server: a timeout", "tls: timed out after 300 ms" in said, said)
     for name, answer, cause in (("plain HTTP", b"HTTP/1.1 400 Bad\r\n\r\n", "does not speak TLS"),
                                 ("nothing, and hangs up", b"", "hung up during the TLS handshake"),
                                 ("a cut record", b"\x16\x03\x03\x00\x50\x02", "hung up")):
         with socket.create_server(("127.0.0.1", 0)) as door:
-            client = subprocess.Popen(
-                [f"{FOLDER}/https_get", "--cacert", ca.ca,
-                 f"https://localhost:{door.getsockname()[1]}/"], stdout=subprocess.PIPE, text=True)
+            client = Lines(f"{FOLDER}/https_get", "--cacert", ca.ca,
+                           f"https://localhost:{door.getsockname()[1]}/").process
             peer, _ = door.accept()
             peer.recv(10_000)
+            check_dump("https_get", client)
             peer.sendall(answer)
             peer.shutdown(socket.SHUT_WR)
-            said = client.communicate(timeout=SECONDS_MAX)[0]
+            said = client.communicate(timeout=SECONDS_MAX)[0].decode()
             peer.close()
             check(f"a server that says {name}: the error names the cause", cause in said, said)
 
@@ -494,6 +498,7 @@ def reload_and_timeouts(ca):
             line = server.line_with("took too long")
             check("a silent client: the handshake times out", "took too long" in line, line)
             check("a silent client: is hung up on", silent.recv(10) == b"")
+        check_dump("tls_echo", server.process)
         slow_handshake(ca, server, port)
 
 
