@@ -176,6 +176,9 @@ int main(int count, char** arguments) {
             run(owner, count_words(owner, path, counter));
         }
         counter.print(top);
+        if (std::fflush(stdout) != 0) {
+            throw error(system_code(errno), "output");
+        }
         return 0;
     } catch (const std::exception& failure) {
         std::fprintf(stderr, "word_count: %s\n", failure.what());

@@ -98,6 +98,13 @@ def refusals(folder):
             check(f"{wrong} is refused {options}",
                   done.returncode == 1 and done.stderr.startswith(b"word_count: "), done)
     check("no file at all is refused", run(*command()).returncode != 0)
+    short = os.path.join(folder, "short")
+    with open(short, "wb") as file:
+        file.write(b"one two")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command(short), stdout=full, stderr=subprocess.PIPE, timeout=60)
+    check("output that cannot be written is told",
+          done.returncode == 1 and b"No space left" in done.stderr, done)
 
 
 def private_bytes(pid):
