@@ -20,6 +20,13 @@ namespace {
 
 PyTypeObject type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
+// The core's timers run before it sleeps: when ours is due by then, it must not.
+void alarm(ringlet::timer& timer) noexcept {
+    auto* const loop = reinterpret_cast<loop_object*>(reinterpret_cast<char*>(&timer) -
+                                                      offsetof(loop_object, next_timer));
+    loop->core->skip_sleep();
+}
+
 PyObject* make(PyTypeObject* of, PyObject*, PyObject*) noexcept {
     auto* const loop = reinterpret_cast<loop_object*>(of->tp_alloc(of, 0));
     if (loop == nullptr) {
@@ -29,7 +36,7 @@ PyObject* make(PyTypeObject* of, PyObject*, PyObject*) noexcept {
     ::new (&loop->core) std::unique_ptr<ringlet::loop>();
     ::new (&loop->ready) ready_ring();
     ::new (&loop->timers) ringlet::timer_heap();
-    ::new (&loop->next_timer) ringlet::timer([](ringlet::timer&) noexcept {});
+    ::new (&loop->next_timer) ringlet::timer(alarm);
     ::new (&loop->watchers) std::vector<std::unique_ptr<watcher>>();
     loop->closed = 1;  // until it is initialized
     return as_object(loop);

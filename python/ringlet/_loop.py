@@ -45,7 +45,9 @@ class _Watched(selectors.BaseSelector):
         return keys
 
 
-class _DebugTimerHandle(asyncio.TimerHandle):
+class TimerHandle(asyncio.TimerHandle):
+    """A timer in debug mode, where handles are asyncio's own and so are reports of them."""
+
     __slots__ = ('_carrier',)
 
     def cancel(self):
@@ -167,7 +169,7 @@ class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
         callback, *args = callback_and_args
         self._check_thread()
         self._check_callback(callback, 'call_at')
-        timer = _DebugTimerHandle(when, callback, tuple(args), self, context)
+        timer = TimerHandle(when, callback, tuple(args), self, context)
         if timer._source_traceback:
             del timer._source_traceback[-1]
         self._debug = False

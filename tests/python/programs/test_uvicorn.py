@@ -50,7 +50,7 @@ async def app(scope, receive, send):
 
 
 @pytest.fixture
-def server(tmp_path, factory_name):
+def server(driver, tmp_path, factory_name):
     """The process and the port of uvicorn with the app above."""
     (tmp_path / "asgi_app.py").write_text(APP)
     # Its own name for asyncio's loop is a word.

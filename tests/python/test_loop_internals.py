@@ -7,14 +7,6 @@ import socket
 import weakref
 
 import pytest
-import ringlet
-
-
-@pytest.fixture
-def loop():
-    loop = ringlet.new_event_loop()
-    yield loop
-    loop.close()
 
 
 def test_run_once_is_one_turn(loop):
@@ -62,6 +54,23 @@ def test_the_selector_knows_what_is_watched(loop):
         assert loop._selector.get_key(ours).events == selectors.EVENT_WRITE
         assert loop._selector.get_key(ours.fileno()).fd == ours.fileno()
         loop.remove_writer(ours)
+
+
+@pytest.mark.parametrize("delay", [-1, -1e-9, 0, 1e-6])
+def test_a_timer_that_is_due_does_not_let_the_loop_sleep(loop, delay):
+    loop.call_later(delay, loop.stop)
+    started = loop.time()
+    loop.run_forever()
+    assert loop.time() - started < 5
+
+
+def test_a_timer_is_reported_under_asyncios_name_in_debug_mode(loop, caplog):
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0
+    loop.call_later(0, loop.stop)
+    loop.run_forever()
+    assert any(record.getMessage().startswith("Executing <TimerHandle when=")
+               for record in caplog.records)
 
 
 @pytest.mark.parametrize("debug", [False, True])
