@@ -6,6 +6,7 @@ import selectors
 from asyncio import base_events, format_helpers
 
 from ringlet import _native, _tls
+from ringlet._processes import Children
 
 
 collections.abc.Coroutine.register(_native.SocketCall)
@@ -55,7 +56,7 @@ class TimerHandle(asyncio.TimerHandle):
         self._carrier.cancel()
 
 
-class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
+class EventLoop(_native.Loop, Children, asyncio.SelectorEventLoop):
     """An asyncio event loop on io_uring, or on epoll where the kernel refuses io_uring.
 
     Everything that asyncio's own loop promises holds. In addition:
@@ -67,6 +68,7 @@ class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
     def __init__(self):
         _native.Loop.__init__(self)
         asyncio.SelectorEventLoop.__init__(self, _Watched(self))
+        self._pidfds = set()
 
     def run_forever(self):
         earlier = self._until_stopped
@@ -82,6 +84,7 @@ class EventLoop(_native.Loop, asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         super().close()
+        self._forget_children()
         self._close()
 
     # TLS, see _tls.
