@@ -59,7 +59,7 @@ def measure(bench):
         for size in ECHO_BYTES:
             for connections in ECHO_CONNECTIONS:
                 figures = compared(bench, servers, "echo", connections, size)
-                targets = {"uring": ECHO_TARGET} if size >= ECHO_TARGET_FROM else {}
+                targets = dict.fromkeys(DRIVERS, ECHO_TARGET) if size >= ECHO_TARGET_FROM else {}
                 bench.report.add_figures(
                     "tls", f"echo of {size:,} bytes, {connections} connections, CPU per message",
                     figures, "floor", targets)

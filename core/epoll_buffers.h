@@ -36,7 +36,7 @@ public:
         const std::uint16_t id = free_.back();
         free_.pop_back();
         buffers_[id].free = false;
-        return {buffers_[id].data.get(), id, 0};
+        return {buffers_[id].data.get() + lent_buffer::room_before, id, 0};
     }
 
     // Requires: lent.
@@ -57,7 +57,8 @@ private:
         if (buffers_.size() == count_max) {
             return false;
         }
-        std::unique_ptr<std::byte[]> data(new (std::nothrow) std::byte[bytes]);
+        std::unique_ptr<std::byte[]> data(
+            new (std::nothrow) std::byte[lent_buffer::room_before + bytes]);
         if (!data) {
             return false;
         }

@@ -336,10 +336,11 @@ std::int32_t fake_driver::receive(int fd, lent_buffer& buffer) {
     }
     const std::size_t size = shorten(std::min(waiting, buffer_bytes_max));
     const auto slot = std::find(buffers_.begin(), buffers_.end(), nullptr);
-    *slot = std::make_unique<std::byte[]>(size);
+    *slot = std::make_unique<std::byte[]>(lent_buffer::room_before + size);
     ++lent_;
-    buffer = {slot->get(), static_cast<std::uint16_t>(slot - buffers_.begin()), 0};
-    return kernel_.receive(fd, slot->get(), size);
+    std::byte* const data = slot->get() + lent_buffer::room_before;
+    buffer = {data, static_cast<std::uint16_t>(slot - buffers_.begin()), 0};
+    return kernel_.receive(fd, data, size);
 }
 
 // Descriptors and other control data stay out: they would be real.
@@ -491,7 +492,7 @@ void fake_driver::wake() noexcept {
 
 void fake_driver::give_back(const lent_buffer& buffer) noexcept {
     RINGLET_REQUIRE(buffer.id < buffers_max && buffers_[buffer.id] != nullptr &&
-                        buffers_[buffer.id].get() == buffer.data,
+                        buffers_[buffer.id].get() + lent_buffer::room_before == buffer.data,
                     "a buffer was given back that is not lent");
     buffers_[buffer.id].reset();
     --lent_;

@@ -48,8 +48,11 @@ enum class opcode : std::uint8_t {
 constexpr bool is_for_files(opcode code) noexcept { return code >= opcode::open_at; }
 
 // Memory that the driver lends with a completion of `receive`. Give it back with
-// loop::give_back (once); until then the driver has one buffer fewer for everybody.
+// loop::give_back (once); until then the driver has one buffer fewer for everybody. Before `data`
+// lie `room_before` bytes that may be written as well: what comes of the bytes may begin there.
 struct lent_buffer {
+    static constexpr std::size_t room_before = 16 * 1024;  // a TLS record's plaintext
+
     std::byte* data = nullptr;
     std::uint16_t id = 0;
     std::uint16_t size_class = 0;

@@ -170,7 +170,9 @@ void uring_driver::submit_operation(operation& op) noexcept {
 }
 
 void uring_driver::start(operation& op) noexcept {
-    driver_access::bits(op) = 0;
+    // A receive that was paused goes on with the buffers that fitted its traffic.
+    const bool receives = driver_access::code(op) == opcode::receive;
+    driver_access::bits(op) &= receives ? bit_large : std::uint8_t{0};
     driver_access::result(op) = 0;
     if (suspended_) {
         resting_.push(op);

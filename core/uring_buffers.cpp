@@ -29,7 +29,7 @@ int offer(io_uring& ring, std::uint16_t group, void* entries, unsigned count) no
 uring_buffers::~uring_buffers() {
     if (ring_ != nullptr) {
         ::munmap(ring_, count_ * sizeof(io_uring_buf));
-        ::munmap(memory_, count_ * bytes_);
+        ::munmap(memory_, count_ * stride());
     }
 }
 
@@ -37,7 +37,8 @@ int uring_buffers::set_up(io_uring& ring, std::uint16_t group, unsigned count,
                           std::size_t bytes) noexcept {
     RINGLET_REQUIRE(count <= count_max, "a ring of buffers was asked for that is too long");
     void* const entries = map(count * sizeof(io_uring_buf));
-    void* const memory = map(count * bytes);
+    const std::size_t memory_bytes = count * (lent_buffer::room_before + bytes);
+    void* const memory = map(memory_bytes);
     const int status = entries == nullptr || memory == nullptr
                            ? -ENOMEM
                            : offer(ring, group, entries, count);
@@ -46,7 +47,7 @@ int uring_buffers::set_up(io_uring& ring, std::uint16_t group, unsigned count,
             ::munmap(entries, count * sizeof(io_uring_buf));
         }
         if (memory != nullptr) {
-            ::munmap(memory, count * bytes);
+            ::munmap(memory, memory_bytes);
         }
         return status;
     }
@@ -76,16 +77,14 @@ void uring_buffers::restock(unsigned named) noexcept {
     }
     ring_->tail = 0;
     for (unsigned i = 0; i < left; ++i) {
-        io_uring_buf_ring_add(ring_, memory_ + std::size_t{ids[i]} * bytes_,
-                              static_cast<unsigned>(bytes_), ids[i], static_cast<int>(mask),
-                              static_cast<int>(i));
+        io_uring_buf_ring_add(ring_, at(ids[i]), static_cast<unsigned>(bytes_), ids[i],
+                              static_cast<int>(mask), static_cast<int>(i));
     }
     io_uring_buf_ring_advance(ring_, static_cast<int>(left));
 }
 
 void uring_buffers::give_back(std::uint16_t id) noexcept {
-    io_uring_buf_ring_add(ring_, memory_ + std::size_t{id} * bytes_,
-                          static_cast<unsigned>(bytes_), id,
+    io_uring_buf_ring_add(ring_, at(id), static_cast<unsigned>(bytes_), id,
                           static_cast<int>(count_ - 1), 0);
     io_uring_buf_ring_advance(ring_, 1);
     --lent_;

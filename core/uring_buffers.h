@@ -1,12 +1,15 @@
 // A ring of receive buffers shared with the kernel (IORING_REGISTER_PBUF_RING). The kernel takes a
 // buffer when data arrives and names it in the completion; give_back returns it. Small and hot:
-// pages are touched only as far as data was written into them. Loop thread only.
+// pages are touched only as far as data was written into them or into the room before it. Loop
+// thread only.
 #pragma once
 
 #include <liburing.h>
 
 #include <cstddef>
 #include <cstdint>
+
+#include "core/operation.h"
 
 namespace ringlet::detail {
 
@@ -29,7 +32,7 @@ public:
 
     std::byte* take(std::uint16_t id) noexcept {
         ++lent_;
-        return memory_ + std::size_t{id} * bytes_;
+        return at(id);
     }
     void give_back(std::uint16_t id) noexcept;
 
@@ -38,6 +41,11 @@ public:
     unsigned lent() const noexcept { return lent_; }
 
 private:
+    std::byte* at(std::uint16_t id) const noexcept {
+        return memory_ + id * stride() + lent_buffer::room_before;
+    }
+    std::size_t stride() const noexcept { return lent_buffer::room_before + bytes_; }
+
     io_uring_buf_ring* ring_ = nullptr;
     std::byte* memory_ = nullptr;
     std::size_t bytes_ = 0;

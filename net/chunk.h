@@ -27,7 +27,10 @@ public:
     // Takes over a lent buffer holding `bytes` bytes; copies and gives it back while buffers are
     // scarce, so that a slow consumer cannot starve the others.
     chunk(loop& owner, const lent_buffer& buffer, std::size_t bytes) noexcept
-        : data_(buffer.data), bytes_(bytes), loop_(&owner), buffer_(buffer) {
+        : chunk(owner, buffer, {buffer.data, bytes}) {}
+    // The same of bytes that lie elsewhere in the buffer.
+    chunk(loop& owner, const lent_buffer& buffer, std::span<std::byte> bytes) noexcept
+        : data_(bytes.data()), bytes_(bytes.size()), loop_(&owner), buffer_(buffer) {
         if (owner.driver().buffers_scarce()) {
             own();
         }

@@ -16,8 +16,9 @@ namespace {
 constexpr std::size_t spare_buffers_max = 64;
 constexpr std::size_t spare_buffer_bytes_max = 256 * 1024;
 
-// So much is encrypted at a time, and sent while it is in the cache.
-constexpr std::size_t encrypted_bytes_max = 128 * 1024;
+// So much is encrypted at a time, and sent while it is in the cache: what comes of the largest
+// receive, and the record that began before it.
+constexpr std::size_t encrypted_bytes_max = 160 * 1024;
 // Answers that a peer makes us give (alerts, new keys) and does not read.
 constexpr std::size_t unread_answers_max = 64 * 1024;
 // Turns that the last words of a closed connection may take.
@@ -331,15 +332,15 @@ bool connection::tls_handshake() noexcept {
 void connection::tls_received(const completion& what) noexcept {
     tls_engine& engine = *tls_->engine;
     tls_begin();
-    std::size_t bytes = 0;
+    std::span<std::byte> plaintext;
     if (!ended_ && !closing_) {
         engine.give({what.buffer.data, static_cast<std::size_t>(what.result)});
         if (engine.secured() || tls_handshake()) {
-            bytes = tls_decrypt(what.buffer.data);
+            plaintext = tls_decrypt(what.buffer.data);
         }
     }
-    if (bytes > 0 && !closing_) {
-        on_received(chunk(loop_, what.buffer, bytes));
+    if (!plaintext.empty()) {
+        on_received(chunk(loop_, what.buffer, plaintext));
     } else {
         loop_.give_back(what.buffer);
     }
@@ -358,25 +359,19 @@ void connection::tls_received(const completion& what) noexcept {
     }
 }
 
-// How many bytes of plaintext lie at `over` then. A record that began in an earlier buffer may be
-// larger than what was read of this one; it is told on its own.
-std::size_t connection::tls_decrypt(std::byte* over) noexcept {
+// The plaintext, where it lies then. A record that began in an earlier buffer may be larger than
+// what was read of this one; so it begins in the room before.
+std::span<std::byte> connection::tls_decrypt(std::byte* over) noexcept {
     tls_engine& engine = *tls_->engine;
     std::size_t bytes = 0;
     while (const std::size_t more = engine.ready()) {
-        if (bytes + more <= engine.taken()) {
-            engine.read({over + bytes, more});
-            bytes += more;
-            continue;
+        if (bytes == 0 && more > engine.taken()) {
+            over -= lent_buffer::room_before;
         }
-        chunk apart(more);
-        engine.read({apart.data(), more});
-        on_received(std::move(apart));
-        if (closing_) {
-            break;
-        }
+        engine.read({over + bytes, more});
+        bytes += more;
     }
-    return bytes;
+    return {over, bytes};
 }
 
 // The next piece of what is to be sent; false when it cannot be.

@@ -119,7 +119,7 @@ private:
     void tls_begin() noexcept;
     bool tls_handshake() noexcept;
     void tls_received(const completion& what) noexcept;
-    std::size_t tls_decrypt(std::byte* over) noexcept;
+    std::span<std::byte> tls_decrypt(std::byte* over) noexcept;
     bool tls_encrypt() noexcept;
     bool tls_start_send() noexcept;
     void tls_send() noexcept;

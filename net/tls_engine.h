@@ -41,7 +41,8 @@ public:
     // not wholly taken is lost then.
     void give(std::span<const std::byte> ciphertext) noexcept;
     // How much of it has been read. Never less than the plaintext that came of it, which may
-    // therefore be written over it, but for a record that began in what was given before.
+    // therefore be written over it, but for a record that began in what was given before: with
+    // 16 KiB of room before the input, it may begin there, and all that follows behind it.
     std::size_t taken() const noexcept { return taken_; }
 
     // Goes on with the handshake as far as the input reaches; true once it is done.

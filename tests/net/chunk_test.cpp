@@ -1,6 +1,11 @@
 #include "net/chunk.h"
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "tests/net/stories.h"
+#include "tests/support/probe.h"
 
 using namespace ringlet;
 using namespace ringlet::test;
@@ -47,6 +52,33 @@ TEST_CASE("a lent buffer goes back when its chunk dies or is written over") {
         }
         CHECK(owner.stats().buffers_lent == 0);
     });
+}
+
+TEST_CASE("a chunk may lie in the room before a lent buffer, and touches no other") {
+    loop owner;
+    socket_pair sockets(owner);
+    probe receiving(owner);
+    receiving.keep_buffers = true;
+    receiving.prepare_receive(sockets.first);
+    owner.start(receiving);
+    for (std::size_t got = 1; got <= 3; ++got) {
+        REQUIRE(send_all(owner, sockets.second, "x"));
+        REQUIRE(run_until(owner, [&] { return receiving.bytes.size() == got; }));
+    }
+    owner.cancel(receiving);
+    REQUIRE(receiving.run());
+    REQUIRE(receiving.kept.size() == 3);
+    std::vector<chunk> texts;
+    for (char letter = 'a'; const lent_buffer& buffer : receiving.kept) {
+        std::byte* const begin = buffer.data - lent_buffer::room_before;
+        texts.emplace_back(owner, buffer, std::span(begin, lent_buffer::room_before + 1));
+        std::fill_n(begin, lent_buffer::room_before, std::byte(letter++));
+    }
+    for (char letter = 'a'; const chunk& text : texts) {
+        CHECK(text.text() == std::string(lent_buffer::room_before, letter++) + 'x');
+    }
+    texts.clear();
+    CHECK(owner.stats().buffers_lent == 0);
 }
 
 TEST_CASE("chunks that are kept while buffers grow scarce become copies, and starve nobody") {
