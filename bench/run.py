@@ -18,6 +18,7 @@ from pathlib import Path
 
 import crawls
 import files
+import python_loops
 import secure
 import words
 from measure import Load, MeasureError, Server, compare, free_port, private_bytes
@@ -26,7 +27,7 @@ from web import Nginx, find_nginx
 
 ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = ("echo", "http", "memory", "book", "site", "tls", "files", "processes", "primes",
-            "micro", "words")
+            "micro", "words", "python")
 ECHO_BYTES = (1024, 10240)
 ECHO_CONNECTIONS = (10, 100, 1000)
 ECHO_TARGETS = {"uring": 1.05, "epoll": 1.10}
@@ -254,15 +255,27 @@ def measure_words(bench):
                 64 * 2**20 if bench.quick else 2**30)
 
 
+def measure_python(bench):
+    python_loops.measure(bench)
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Ringlet's figures beside their targets.")
     parser.add_argument("--quick", action="store_true", help="samples: fewer rounds, less load")
-    parser.add_argument("--only", action="append", choices=SECTIONS, help="may be repeated")
+    parser.add_argument("sections", nargs="*", metavar="SECTION",
+                        help=f"all if none: {', '.join(SECTIONS)}")
+    parser.add_argument("--only", action="append", choices=SECTIONS, default=[],
+                        help="the same as SECTION; may be repeated")
     parser.add_argument("--rounds", type=int, help="undisturbed rounds wanted of each server")
     parser.add_argument("--with-scrapy", action="store_true",
                         help="also crawl the site with Scrapy (installs it from PyPI)")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.sections += arguments.only
+    for section in arguments.sections:
+        if section not in SECTIONS:
+            parser.error(f"there is no section {section}")
+    return arguments
 
 
 def raise_descriptor_limit():
@@ -277,7 +290,7 @@ def main():
     if raise_descriptor_limit() < IDLE_CONNECTIONS + 100:
         bench.report.remark("The hard limit of open files is too low for all idle connections.")
     broken = 0
-    for section in arguments.only or SECTIONS:
+    for section in arguments.sections or SECTIONS:
         try:
             globals()[f"measure_{section}"](bench)
         except (MeasureError, OSError, subprocess.SubprocessError) as error:

@@ -7,10 +7,10 @@
 // anew with new delays. A loop that changes its thread without one ends the program, as it would on
 // io_uring.
 //
-// Time passes in `wait` and `suspend` only. When nothing can happen by itself, `wait` jumps to its timeout at
-// once; but it waits for real while a real descriptor is polled, while another thread is expected
-// to wake it, or without a timeout. Real descriptors can be polled, read and written (pipes), and
-// nothing else; files are left to helper threads.
+// Time passes in `wait` and `suspend` only. When nothing can happen by itself, `wait` jumps to its
+// timeout at once; but it waits for real while a real descriptor is polled, while another thread is
+// expected to wake it, or without a timeout. Real descriptors can be polled, read and written
+// (pipes), and nothing else; files are left to helper threads.
 //
 // Each lent buffer is an allocation of exactly the bytes received, freed when given back, so that
 // AddressSanitizer sees whoever reads past it or keeps it.

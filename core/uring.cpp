@@ -296,7 +296,8 @@ void uring_driver::wait(nanoseconds timeout) noexcept {
     }
     rearm_starved();
     const unsigned head = *ring_.cq.khead;
-    const bool something_here = std::exchange(woken_, false) || !local_.empty() || stash_read_ != stash_.size() ||
+    const bool something_here = std::exchange(woken_, false) || !local_.empty() ||
+                                stash_read_ != stash_.size() ||
                                 io_uring_smp_load_acquire(ring_.cq.ktail) != head;
     const bool collect =
         (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0 || unsubmitted() != 0;

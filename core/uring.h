@@ -3,10 +3,7 @@
 // * SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG where the kernel has them (6.1), a step down on
 //   6.0; older kernels are refused. The ring is made disabled and enabled by the first wait, so a
 //   loop may be made in one thread and run in another.
-// * Suspending cancels what is in the kernel and waits for it: everything comes back as a
-//   completion, and so names its operation. Results are kept in `stash_`; what was merely called
-//   off stands in `resting_`. Going on in another thread means a new ring over the same buffers
-//   (core/uring_suspend.cpp).
+// * Suspending, and going on in another thread: core/uring_suspend.cpp.
 // * One io_uring_enter per turn submits everything and waits. The two words that say whether
 //   anything has happened lie in memory, so a busy loop enters only when something has.
 // * Receives are multishot over two rings of buffers; a receive moves between small and large

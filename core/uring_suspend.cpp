@@ -1,4 +1,7 @@
-// How the io_uring driver leaves a thread, and goes on in the same or another one.
+// How the io_uring driver leaves a thread, and goes on in the same or another one. Suspending
+// cancels what is in the kernel and waits for it: everything comes back as a completion, and so
+// names its operation. Results are kept in `stash_`; what was merely called off stands in
+// `resting_`. Going on in another thread means a new ring over the same buffers.
 #include <sys/syscall.h>
 #include <unistd.h>
 

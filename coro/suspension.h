@@ -183,7 +183,9 @@ private:
 
 // Counts from the moment of the call. A duration of zero or less yields for one turn.
 inline sleep_until sleep_for(nanoseconds duration) noexcept {
-    const instant now = loop::current()->read_clock();
+    loop* const here = loop::current();
+    RINGLET_REQUIRE(here != nullptr, "sleep_for was called on a thread without a loop");
+    const instant now = here->read_clock();
     return sleep_until(duration.count() > INT64_MAX - now ? INT64_MAX : now + duration.count());
 }
 

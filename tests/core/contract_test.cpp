@@ -42,7 +42,8 @@ constexpr moment every_moment[] = {moment::at_once, moment::in_flight, moment::a
 enum class rests { never, here, anywhere };
 
 std::string describe(opcode code, moment when, bool ready, rests resting, std::uint64_t seed) {
-    return "resting " + std::to_string(static_cast<int>(resting)) + ", opcode " + std::to_string(static_cast<int>(code)) + ", moment " +
+    return "resting " + std::to_string(static_cast<int>(resting)) + ", opcode " +
+           std::to_string(static_cast<int>(code)) + ", moment " +
            std::to_string(static_cast<int>(when)) + (ready ? ", ready" : ", waiting") + ", seed " +
            std::to_string(seed);
 }

@@ -505,7 +505,7 @@ TEST_CASE("a read that waits is begun anew in each thread, and reads once") {
     CHECK(std::string_view(memory) == "b");
 }
 
-TEST_CASE("work posted by another thread while a loop rests, or leaves, is done by its next turns") {
+TEST_CASE("work posted by another thread while a loop rests, or leaves, is done by its next turn") {
     loop on(options_with_seed(seed()));
     struct flag : work {
         flag() : work([](work& self) noexcept { static_cast<flag&>(self).done = true; }) {}
