@@ -71,7 +71,7 @@ public:
     virtual void expect_wake(bool) noexcept {}
 
     // Leaves the thread: brings everything active to rest, so that nothing beneath holds a buffer
-    // or a descriptor, while for its owners it stays active. Results that come in meanwhile are kept
+    // or a descriptor, while for its owners it stays active. What comes in meanwhile is kept
     // for the first turn afterwards, in their order; whatever ended only because of this is begun
     // anew by `resume`. Called in the thread that waited last, outside a turn. Until `resume`, any
     // one thread at a time may call start, cancel, cancel_all, give_back, has_work and add_stats,

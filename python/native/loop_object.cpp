@@ -127,6 +127,13 @@ PyObject* check_closed(PyObject* self, PyObject*) noexcept {
     Py_RETURN_NONE;
 }
 
+PyObject* check_owner(PyObject* self, PyObject*) noexcept {
+    if (!check_thread(as_loop(self))) {
+        return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
 PyObject* close(PyObject* self, PyObject*) noexcept {
     close_loop(as_loop(self));
     Py_RETURN_NONE;
@@ -190,6 +197,7 @@ PyMethodDef methods[] = {
     {"_run_once", loop_run_once, METH_NOARGS, nullptr},
     {"_add_callback", loop_add_callback, METH_O, nullptr},
     {"_check_closed", check_closed, METH_NOARGS, nullptr},
+    {"_check_owner", check_owner, METH_NOARGS, nullptr},
     {"_close", close, METH_NOARGS, nullptr},
     {"_write_to_self", write_to_self, METH_NOARGS, nullptr},
     {"_ready_count", ready_count, METH_NOARGS, nullptr},

@@ -43,6 +43,7 @@ struct loop_object {
     PyObject* transports;                 // {descriptor: weak reference}, null until asked for
     PyThreadState* thread_state;          // while the GIL is released
     PyObject* fatal;                      // SystemExit or KeyboardInterrupt out of a dispatch
+    unsigned long thread;                 // the only one that may run it; 0: any
     bool asleep;                          // in a wait that can block
 };
 
@@ -56,6 +57,8 @@ inline PyObject* as_object(loop_object* loop) noexcept { return reinterpret_cast
 
 // False, with RuntimeError("Event loop is closed") set, when it is.
 bool check_open(loop_object* loop) noexcept;
+// False, with RuntimeError set, in a thread other than the one the loop has to stay with.
+bool check_thread(loop_object* loop) noexcept;
 // Takes over the reference to a handle that is to run. False with MemoryError set.
 [[nodiscard]] bool make_ready(loop_object* loop, PyObject* handle) noexcept;
 // Wakes the loop if it sleeps; any thread with the GIL.

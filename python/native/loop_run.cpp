@@ -1,4 +1,6 @@
 // The run loop: turns until stop(), the GIL let go of while it sleeps, and the end of the loop.
+#include <string_view>
+
 #include "python/native/handle.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
@@ -7,6 +9,8 @@
 
 namespace ringlet::python {
 namespace {
+
+constexpr int resting_operations_max = 1000;
 
 // A handle that is not one of ours: asyncio's own, in debug mode or made by somebody else.
 bool run_foreign_handle(loop_object* loop, PyObject* handle) noexcept {
@@ -72,7 +76,30 @@ bool turn(loop_object* loop) {
     return (loop->timers.empty() || expire_timers(loop)) && run_ready(loop);
 }
 
+// Between runs the loop belongs to no thread, and the kernel holds nothing of anyone's: the next run
+// may be in another thread, and a descriptor that is closed meanwhile is closed. With thousands of
+// operations under way that would take io_uring long: then the loop stays with its thread.
+void rest(loop_object* loop) noexcept {
+    const bool many = loop->core->stats().operations_live > resting_operations_max;
+    if (many && std::string_view(loop->core->driver().name()) == "uring") {
+        loop->thread = PyThread_get_thread_ident();
+    } else {
+        loop->thread = 0;
+        loop->core->suspend();
+    }
+}
+
 }  // namespace
+
+bool check_thread(loop_object* loop) noexcept {
+    if (loop->thread == 0 || loop->thread == PyThread_get_thread_ident()) [[likely]] {
+        return true;
+    }
+    PyErr_Format(PyExc_RuntimeError,
+                 "more than %d operations are under way, so the loop stays with the thread that "
+                 "ran it last", resting_operations_max);
+    return false;
+}
 
 void let_go_of_gil(void* context) noexcept {
     auto* const loop = static_cast<loop_object*>(context);
@@ -93,7 +120,7 @@ void take_gil(void* context) noexcept {
 // makes all the turns itself.
 PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
     loop_object* const loop = as_loop(self);
-    if (!check_open(loop)) {
+    if (!check_open(loop) || !check_thread(loop)) {
         return nullptr;
     }
     owned done(guarded([loop]() -> PyObject* {
@@ -104,10 +131,8 @@ PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
         } while (loop->until_stopped && !loop->stopping);
         Py_RETURN_NONE;
     }));
-    // Between runs the loop belongs to no thread, and the kernel holds nothing of anyone's: the
-    // next run may be in another thread, and a descriptor that is closed meanwhile is closed.
     if (loop->core) {
-        loop->core->suspend();
+        rest(loop);
     }
     return done.release();
 }
@@ -173,8 +198,17 @@ void close_loop(loop_object* loop) noexcept {
         loop->core->cancel_timer(loop->next_timer);
         forget_watchers(loop);
         forget_socket_waits(loop);
-        loop->core.reset();
-        loop->watchers.clear();
+        if (check_thread(loop)) {
+            loop->core.reset();
+            loop->watchers.clear();
+            return;
+        }
+        // Collected in the wrong thread: the kernel keeps what it has, so nothing may be freed.
+        PyErr_Clear();
+        static_cast<void>(loop->core.release());
+        for (auto& each : loop->watchers) {
+            static_cast<void>(each.release());
+        }
     }
 }
 

@@ -83,6 +83,7 @@ class EventLoop(_native.Loop, Children, asyncio.SelectorEventLoop):
             raise RuntimeError('Cannot close a running event loop')
         if self.is_closed():
             return
+        self._check_owner()
         super().close()
         self._forget_children()
         self._close()
