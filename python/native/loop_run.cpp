@@ -76,9 +76,9 @@ bool turn(loop_object* loop) {
     return (loop->timers.empty() || expire_timers(loop)) && run_ready(loop);
 }
 
-// Between runs the loop belongs to no thread, and the kernel holds nothing of anyone's: the next run
-// may be in another thread, and a descriptor that is closed meanwhile is closed. With thousands of
-// operations under way that would take io_uring long: then the loop stays with its thread.
+// Between runs the loop belongs to no thread, and the kernel holds nothing of anyone's: the next
+// run may be in another thread, and a descriptor that is closed meanwhile is closed. With thousands
+// of operations under way that would take io_uring long: then the loop stays with its thread.
 void rest(loop_object* loop) noexcept {
     const bool many = loop->core->stats().operations_live > resting_operations_max;
     if (many && std::string_view(loop->core->driver().name()) == "uring") {
