@@ -49,6 +49,9 @@ public:
     // Asks the same for every active operation, and arms nothing again; called, maybe more than
     // once, before the driver is destroyed.
     virtual void cancel_all() noexcept = 0;
+    // After it a descriptor whose operations have all been cancelled may be closed, though their
+    // final completions are still to come: nothing beneath uses it. May cost a system call.
+    virtual void let_go() noexcept {}
 
     // Hands everything started to the kernel and waits until something has completed, `timeout`
     // has passed (zero: does not wait) or `wake` was called.

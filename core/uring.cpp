@@ -224,6 +224,13 @@ void uring_driver::submit_cancel_of_all() noexcept {
     sqe->user_data = tag_ignored;
 }
 
+// What completes meanwhile stays in the ring, for the turn to come.
+void uring_driver::let_go() noexcept {
+    if (!suspended_ && unsubmitted() != 0) {
+        enter(0, nullptr);
+    }
+}
+
 void uring_driver::arm_wake() noexcept {
     io_uring_sqe* const sqe = entry();
     wake_armed_ = true;

@@ -43,6 +43,7 @@ public:
     void cancel_all() noexcept override;
     void suspend() noexcept override;
     std::error_code resume() noexcept override;
+    void let_go() noexcept override;
     void wait(nanoseconds timeout) noexcept override;
     bool next(operation*& op, completion& what) noexcept override;
     bool has_work() noexcept override;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "python/native/handle.h"
+#include "python/native/live_owner.h"
 #include "python/native/names.h"
 #include "python/native/socket_call.h"
 #include "python/native/socket_wait.h"
@@ -81,6 +82,9 @@ int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
         }
     });
     stop = stop != 0 ? stop : traverse_socket_waits(loop, visit, arg);
+    if (stop == 0) {
+        stop = live_owner::traverse_all(loop->owners, visit, arg);
+    }
     return stop != 0 ? stop : traverse_watchers(loop, visit, arg);
 }
 

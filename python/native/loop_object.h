@@ -22,6 +22,7 @@
 
 namespace ringlet::python {
 
+class live_owner;
 class watcher;
 struct socket_wait;
 
@@ -41,6 +42,7 @@ struct loop_object {
     std::vector<std::unique_ptr<watcher>> watchers;  // by descriptor
     socket_wait* socket_waits;            // all there are, see socket_wait.h
     PyObject* transports;                 // {descriptor: weak reference}, null until asked for
+    live_owner* owners;                   // of active operations, see live_owner.h
     PyThreadState* thread_state;          // while the GIL is released
     PyObject* fatal;                      // SystemExit or KeyboardInterrupt out of a dispatch
     unsigned long thread;                 // the only one that may run it; 0: any

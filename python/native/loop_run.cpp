@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "python/native/handle.h"
+#include "python/native/live_owner.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
 #include "python/native/socket_wait.h"
@@ -198,9 +199,11 @@ void close_loop(loop_object* loop) noexcept {
         loop->core->cancel_timer(loop->next_timer);
         forget_watchers(loop);
         forget_socket_waits(loop);
+        live_owner::forget_all(loop->owners);
         if (check_thread(loop)) {
             loop->core.reset();
             loop->watchers.clear();
+            live_owner::release_all(loop->owners);
             return;
         }
         // Collected in the wrong thread: the kernel keeps what it has, so nothing may be freed.

@@ -7,6 +7,7 @@ from asyncio import base_events, format_helpers
 
 from ringlet import _native, _tls
 from ringlet._processes import Children
+from ringlet._streams import Streams
 
 
 collections.abc.Coroutine.register(_native.SocketCall)
@@ -56,7 +57,7 @@ class TimerHandle(asyncio.TimerHandle):
         self._carrier.cancel()
 
 
-class EventLoop(_native.Loop, Children, asyncio.SelectorEventLoop):
+class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
     """An asyncio event loop on io_uring, or on epoll where the kernel refuses io_uring.
 
     Everything that asyncio's own loop promises holds. In addition:
@@ -67,6 +68,7 @@ class EventLoop(_native.Loop, Children, asyncio.SelectorEventLoop):
 
     def __init__(self):
         _native.Loop.__init__(self)
+        self._acceptors = {}  # by the listening descriptor
         asyncio.SelectorEventLoop.__init__(self, _Watched(self))
         self._pidfds = set()
 
