@@ -1,12 +1,14 @@
 """An echo server in Python, for comparing event loops under one and the same program.
 
-    python python_echo.py LOOP STYLE PORT
+    python python_echo.py LOOP STYLE PORT [CERTIFICATE KEY]
 
-LOOP is asyncio, ringlet, uvloop or rloop; STYLE is protocol, streams, sock or buffered.
+LOOP is asyncio, ringlet, uvloop or rloop; STYLE is protocol, streams, sock or buffered. With a
+certificate it speaks TLS (not sock).
 """
 
 import asyncio
 import socket
+import ssl
 import sys
 
 READ_BYTES_MAX = 64 * 1024
@@ -60,15 +62,25 @@ async def serve_sockets(loop, port):
         task.add_done_callback(tasks.discard)
 
 
-async def serve(style, port):
+def tls_context(files):
+    if not files:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    return context
+
+
+async def serve(style, port, certificate):
     loop = asyncio.get_running_loop()
     if style == 'sock':
         await serve_sockets(loop, port)
     elif style == 'streams':
-        server = await asyncio.start_server(echo_stream, '127.0.0.1', port, backlog=4096)
+        server = await asyncio.start_server(echo_stream, '127.0.0.1', port, backlog=4096,
+                                            ssl=tls_context(certificate))
     else:
         protocol = {'protocol': Echo, 'buffered': BufferedEcho}[style]
-        server = await loop.create_server(protocol, '127.0.0.1', port, backlog=4096)
+        server = await loop.create_server(protocol, '127.0.0.1', port, backlog=4096,
+                                          ssl=tls_context(certificate))
     await server.serve_forever()
 
 
@@ -79,10 +91,10 @@ def new_loop(name):
 
 
 def main():
-    name, style, port = sys.argv[1:]
+    name, style, port, *certificate = sys.argv[1:]
     loop = new_loop(name)
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(serve(style, int(port)))
+    loop.run_until_complete(serve(style, int(port), certificate))
 
 
 if __name__ == '__main__':

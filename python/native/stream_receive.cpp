@@ -4,6 +4,7 @@
 
 #include "python/native/stream_names.h"
 #include "python/native/stream_transport.h"
+#include "python/native/tls_protocol.h"
 
 namespace ringlet::python {
 namespace {
@@ -100,11 +101,33 @@ void keep(stream_transport* self, const char* data, std::size_t bytes) noexcept 
     }
 }
 
+// What belongs to a native TLS layer, which copies it once into OpenSSL's memory.
+void deliver_ciphertext(stream_transport* self, const char* data, std::size_t bytes) noexcept {
+    owned protocol = owned::share(self->protocol);
+    owned context = owned::share(self->context);
+    bool good = PyContext_Enter(context.get()) == 0;
+    if (good) {
+        good = take_ciphertext(protocol.get(), data, static_cast<Py_ssize_t>(bytes)) == 0;
+        owned exception = good ? owned() : take_exception();
+        PyContext_Exit(context.get());
+        if (!good) {
+            raise_again(std::move(exception));
+        }
+    }
+    if (!good) [[unlikely]] {
+        fail(self, "Fatal error: protocol.buffer_updated() call failed.");
+    }
+}
+
 // All of `bytes` to whatever protocol is there, as long as it wants them.
 void deliver(stream_transport* self, const char* data, std::size_t bytes) noexcept {
     while (bytes > 0 && !self->closing) {
         if (self->paused) {
             keep(self, data, bytes);
+            return;
+        }
+        if (self->secured) {
+            deliver_ciphertext(self, data, bytes);
             return;
         }
         if (self->get_buffer == nullptr) {
@@ -261,6 +284,7 @@ bool adopt_protocol(stream_transport* self, PyObject* protocol) noexcept {
     owned old_get_buffer(std::exchange(self->get_buffer, get_buffer.release()));
     owned old_on_data(std::exchange(self->on_data, on_data.release()));
     self->protocol_connected = 1;
+    self->secured = takes_ciphertext(protocol);
     return true;
 }
 

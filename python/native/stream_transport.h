@@ -82,6 +82,7 @@ struct stream_transport : stream_attributes {
     stream_operation send;
     stream_work end_of_turn;
     stream_output output;
+    bool secured;     // the protocol is a native TLS layer
     bool begun;       // connection_made was called
     bool stopping;    // a cancel of the receive, ours, is under way
     bool ended;       // nothing more comes from the peer
