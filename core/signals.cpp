@@ -19,6 +19,8 @@ thread_local sigset_t watched_here = [] {
     return none;
 }();
 
+constexpr int failures_max = 3;  // in a row, of reading a signalfd
+
 bool can_be_watched(int number) noexcept {
     switch (number) {
         case SIGKILL:
@@ -60,10 +62,13 @@ private:
         prepare_poll(fd_, POLLIN, true);
         loop_.start(*this);
     }
+    // The poll tells of a signal once, so this goes on until the kernel says that none is left.
     void read_all() noexcept {
         signalfd_siginfo came;
-        while (::read(fd_, &came, sizeof came) == static_cast<ssize_t>(sizeof came)) {
-            if (told_ != nullptr) {
+        for (int failures = 0; failures < failures_max;) {
+            if (::read(fd_, &came, sizeof came) != static_cast<ssize_t>(sizeof came)) {
+                failures = errno == EAGAIN ? failures_max : failures + 1;
+            } else if (told_ != nullptr) {
                 told_(context_, static_cast<int>(came.ssi_signo));
             }
         }

@@ -4,6 +4,7 @@
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
+#include <new>
 #include <string_view>
 #include <unordered_map>
 
@@ -248,7 +249,11 @@ dump_on_signal::dump_on_signal(loop& owner, int number)
     : watch_(
           owner, {number},
           [](void* of, int) noexcept {
-              std::fputs(dump_tasks(*static_cast<loop*>(of)).c_str(), stderr);
+              try {
+                  std::fputs(dump_tasks(*static_cast<loop*>(of)).c_str(), stderr);
+              } catch (const std::bad_alloc&) {
+                  std::fputs("ringlet: there is no memory for a dump of the tasks\n", stderr);
+              }
           },
           &owner) {}
 

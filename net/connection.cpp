@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -26,9 +27,11 @@ constexpr int farewell_turns = 2;
 
 thread_local std::vector<std::string> spare_buffers;
 
+// take_buffer has made the room in which it is put.
 void put_buffer(std::string& buffer) noexcept {
     buffer.clear();
-    if (buffer.capacity() > spare_buffer_bytes_max || spare_buffers.size() == spare_buffers_max) {
+    if (buffer.capacity() > spare_buffer_bytes_max ||
+        spare_buffers.size() == spare_buffers.capacity()) {
         buffer = std::string();
     } else if (buffer.capacity() >= 256) {
         spare_buffers.push_back(std::move(buffer));
@@ -385,7 +388,11 @@ bool connection::tls_encrypt() noexcept {
         return next.empty() || !tls.engine->failure();
     }
     if (std::string& room = tls.engine->output(); room.empty() && room.capacity() < 256) {
-        room = take_buffer();
+        try {
+            room = take_buffer();
+        } catch (const std::bad_alloc&) {
+            // The engine asks once more, and says that it failed.
+        }
     }
     if (!tls.engine->write(next)) {
         return false;

@@ -35,7 +35,7 @@ private:
 // Outlives its socket until the kernel has let go of every send.
 class datagram_socket::core final : private work {
 public:
-    core(ringlet::loop& owner, int fd, std::size_t sends_max) noexcept
+    core(ringlet::loop& owner, int fd, std::size_t sends_max)
         : work(&core::run), loop_(owner), fd_(fd), sends_max_(sends_max) {
         run_always();
     }

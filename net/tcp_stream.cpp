@@ -276,7 +276,12 @@ void secure_wait::await_resume() const {
 
 void secure_wait::begin() noexcept {
     core_->set_reader(this);
-    core_->secure(std::move(engine_));
+    try {
+        core_->secure(std::move(engine_));
+    } catch (const std::bad_alloc&) {
+        failed_ = std::make_error_code(std::errc::not_enough_memory);
+        cancel_wait();
+    }
 }
 
 void secure_wait::cancel_wait() noexcept {
@@ -287,7 +292,8 @@ void secure_wait::cancel_wait() noexcept {
 }
 
 void secure_wait::run_cancelled(work& item) noexcept {
-    static_cast<secure_wait&>(item).resume(std::make_error_code(std::errc::operation_canceled));
+    auto& self = static_cast<secure_wait&>(item);
+    self.resume(self.failed_);
 }
 
 }  // namespace detail

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <system_error>
 #include <string_view>
 #include <utility>
 
@@ -130,6 +131,7 @@ private:
     static void run_cancelled(work& item) noexcept;
 
     std::unique_ptr<tls_engine> engine_;
+    std::error_code failed_ = std::make_error_code(std::errc::operation_canceled);
 };
 
 }  // namespace detail

@@ -4,6 +4,7 @@
 #include <openssl/x509v3.h>
 
 #include <ctime>
+#include <new>
 #include <utility>
 
 #include "core/result.h"
@@ -111,7 +112,8 @@ SSL_SESSION* tls_state::session_of(const std::string& key) noexcept {
     return session;
 }
 
-void tls_state::remember(const std::string& key, tls_session session) {
+// Takes the session only when it comes back without an exception.
+void tls_state::remember(const std::string& key, tls_session& session) {
     if (const auto found = by_key_.find(key); found != by_key_.end()) {
         forget(found->second);
     }
@@ -119,8 +121,11 @@ void tls_state::remember(const std::string& key, tls_session session) {
         forget(std::prev(sessions_.end()));
     }
     if (client().sessions_max > 0) {
-        sessions_.push_front({key, std::move(session)});
-        by_key_.emplace(sessions_.front().key, sessions_.begin());
+        std::list<remembered> fresh;
+        fresh.push_front({key, nullptr});
+        by_key_.emplace(fresh.front().key, fresh.begin());
+        fresh.front().session = std::move(session);
+        sessions_.splice(sessions_.begin(), fresh);
     }
 }
 
@@ -136,7 +141,13 @@ int tls_state::keep_session(SSL* ssl, SSL_SESSION* session) noexcept {
     if (engine.from_ != state.current_) {
         return 0;
     }
-    state.remember(engine.key_, tls_session(session));
+    tls_session ours(session);
+    try {
+        state.remember(engine.key_, ours);
+    } catch (const std::bad_alloc&) {
+        static_cast<void>(ours.release());  // OpenSSL frees what is not kept
+        return 0;
+    }
     return 1;
 }
 
@@ -146,7 +157,11 @@ int tls_state::note_refusal(int good, X509_STORE_CTX* about) noexcept {
         auto* const ssl = static_cast<SSL*>(
             X509_STORE_CTX_get_ex_data(about, SSL_get_ex_data_X509_STORE_CTX_idx()));
         if (X509* const refused = X509_STORE_CTX_get_current_cert(about)) {
-            engine_of(ssl).detail_ = describe_certificate(refused);
+            try {
+                engine_of(ssl).detail_ = describe_certificate(refused);
+            } catch (const std::bad_alloc&) {
+                engine_of(ssl).detail_.clear();  // the error says less
+            }
         }
     }
     return good;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string_view>
 
 #include "core/result.h"
@@ -96,16 +97,17 @@ std::string text_of(const GENERAL_NAME& name) {
 }
 
 std::string names_of(X509* certificate) {
-    auto* const names = static_cast<GENERAL_NAMES*>(
-        X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+    const std::unique_ptr<GENERAL_NAMES, freed_by<GENERAL_NAMES_free>> names(
+        static_cast<GENERAL_NAMES*>(
+            X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
     std::string text;
-    const int count = names == nullptr ? 0 : sk_GENERAL_NAME_num(names);
+    const int count = names == nullptr ? 0 : sk_GENERAL_NAME_num(names.get());
     for (int at = 0; at < std::min(count, names_shown_max); ++at) {
-        if (const std::string name = text_of(*sk_GENERAL_NAME_value(names, at)); !name.empty()) {
+        const std::string name = text_of(*sk_GENERAL_NAME_value(names.get(), at));
+        if (!name.empty()) {
             text += (text.empty() ? "" : " ") + name;
         }
     }
-    GENERAL_NAMES_free(names);
     return text;
 }
 
@@ -187,13 +189,11 @@ std::string tls_protocol_list(const std::vector<std::string>& protocols) {
 
 std::string subject_of(X509* certificate) {
     std::string text;
-    if (BIO* const memory = BIO_new(BIO_s_mem())) {
-        X509_NAME_print_ex(memory, X509_get_subject_name(certificate), 0,
-                           XN_FLAG_RFC2253);
+    if (const openssl_bio memory(BIO_new(BIO_s_mem())); memory) {
+        X509_NAME_print_ex(memory.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
         char* data = nullptr;
-        const long bytes = BIO_get_mem_data(memory, &data);
+        const long bytes = BIO_get_mem_data(memory.get(), &data);
         text.assign(data, static_cast<std::size_t>(std::max(bytes, 0L)));
-        BIO_free(memory);
     }
     return text;
 }

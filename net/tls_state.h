@@ -24,6 +24,7 @@ struct freed_by {
         Free(what);
     }
 };
+using openssl_bio = std::unique_ptr<BIO, freed_by<BIO_free>>;
 using tls_settings = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
 using tls_session = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>;
 
@@ -57,7 +58,7 @@ private:
 
     std::shared_ptr<const tls_snapshot> load_client() const;
     std::shared_ptr<const tls_snapshot> load_server() const;
-    void remember(const std::string& key, tls_session session);
+    void remember(const std::string& key, tls_session& session);
     void forget(std::list<remembered>::iterator which) noexcept;
 
     // OpenSSL's callbacks.

@@ -125,7 +125,7 @@ TEST_CASE("descriptors are given as asked, even crosswise, and all others are cl
                                std::to_string(first[1]) + "; ls /proc/self/fd | wc -l >&" +
                                std::to_string(first[1]));
     what.descriptors = {{first[1], second[1]}, {second[1], first[1]}};
-    CHECK(run_to_end(what) == 0);
+    REQUIRE(run_to_end(what) == 0);
     char text[64] = {};
     CHECK(::read(first[0], text, sizeof text - 1) > 0);
     CHECK(std::string(text) == "one\n");
