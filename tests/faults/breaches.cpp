@@ -20,6 +20,9 @@ namespace {
 constexpr std::string_view owners_duties[] = {
     "an operation was destroyed while the kernel still owns it",
     "a scope was destroyed while its children live: join it first",
+    "a coroutine was destroyed while it waits",
+    "a coroutine was destroyed while it waits for a stream",
+    "a fiber was destroyed before its end: cancel it and wait for that",
     "queued work was destroyed before it ran",
     "a resolver was destroyed while a coroutine waits for it",
     "a stream was closed while a coroutine waits for it",
@@ -44,12 +47,14 @@ extern "C" {
 [[noreturn]] void __wrap__ZN7ringlet6detail3dieEPKcS2_i(const char* sentence, const char* file,
                                                         int line);
 void __wrap__ZN7ringlet6detail3dieEPKcS2_i(const char* sentence, const char* file, int line) {
+    const ringlet::faults::call_site owner = ringlet::faults::find_owner_of_destroyed();
     for (const std::string_view duty : owners_duties) {
-        if (sentence == duty && ringlet::faults::is_armed() &&
-            ringlet::faults::find_owner_of_destroyed().tests) {
+        if (sentence == duty && ringlet::faults::is_armed() && owner.tests) {
             blame_test(sentence);
         }
     }
+    std::fputs("fail_nth: the program is ended in\n", stderr);
+    print(owner);
     __real__ZN7ringlet6detail3dieEPKcS2_i(sentence, file, line);
 }
 
@@ -72,7 +77,7 @@ namespace ringlet::faults {
 void blame_terminations() noexcept {
     std::set_terminate([] {
         const call_site site = find_call_site_above(last_looked_at);
-        if (site.tests && is_armed()) {
+        if ((site.tests || site.called_tests) && is_armed()) {
             blame_test("it throws where that ends the program");
         }
         std::fputs("terminate called in\n", stderr);

@@ -95,7 +95,11 @@ _Unwind_Reason_Code add_frame(_Unwind_Context* context, void* to) {
         return _URC_END_OF_STACK;
     }
     // The call, not the instruction it returns to.
-    site.frames[site.depth++] = static_cast<std::uintptr_t>(_Unwind_GetIP(context)) - 1;
+    const auto next = static_cast<std::uintptr_t>(_Unwind_GetIP(context));
+    if (next == 0) {
+        return _URC_END_OF_STACK;
+    }
+    site.frames[site.depth++] = next - 1;
     return _URC_NO_REASON;
 }
 
@@ -123,10 +127,22 @@ void add_table(const ElfW(Shdr)& table, const ElfW(Shdr)& strings, std::uintptr_
     }
 }
 
+// Of an object, or of a coroutine's frame.
 bool is_destructor(const char* mangled) noexcept {
     const std::string_view name(mangled);
-    return name.find("D2Ev") != name.npos || name.find("D1Ev") != name.npos ||
+    return name.ends_with(".destroy") || name.find("D2Ev") != name.npos || name.find("D1Ev") != name.npos ||
            name.find("D0Ev") != name.npos;
+}
+
+// Whether the function just inside the one at `at`, leaving out what is nobody's, is a test's.
+bool is_tests_inside(const call_site& site, std::size_t at) noexcept {
+    while (at-- > 0) {
+        const symbol* const found = find_symbol(site.frames[at]);
+        if (found != nullptr && found->whose != owner::nobody) {
+            return found->whose == owner::tests;
+        }
+    }
+    return false;
 }
 
 call_site look(bool skip_destructors, std::uintptr_t from = 0) noexcept {
@@ -134,9 +150,13 @@ call_site look(bool skip_destructors, std::uintptr_t from = 0) noexcept {
     _Unwind_Backtrace(&add_frame, &site);
     std::size_t hashed = 0;
     const symbol* inner = nullptr;
-    const auto end = site.frames.begin() + static_cast<std::ptrdiff_t>(site.depth);
-    const auto first = std::find(site.frames.begin(), end, from - 1);
-    std::size_t at = first == end ? 0 : static_cast<std::size_t>(first - site.frames.begin());
+    std::size_t at = 0;
+    if (from != 0) {
+        const auto end = site.frames.begin() + static_cast<std::ptrdiff_t>(site.depth);
+        const auto first = std::find(site.frames.begin(), end, from - 1);
+        at = first == end ? 0 : static_cast<std::size_t>(first - site.frames.begin());
+        site.called_tests = is_tests_inside(site, at);
+    }
     for (; at < site.depth && hashed < hashed_frames; ++at) {
         const symbol* const found = find_symbol(site.frames[at]);
         if (found == nullptr || found->whose == owner::nobody ||

@@ -20,11 +20,13 @@ struct call_site {
     std::size_t depth = 0;
     bool library = false;     // the innermost function that is anybody's is the library's
     bool tests = false;       // or a test's
+    bool called_tests = false;  // what stands just inside is a test's
     std::uint64_t place = 0;  // the same for calls that come about in the same way
 };
 
 call_site find_call_site() noexcept;
-// The same without the frames inside the one that returns to `address`.
+// The same without the frames inside the one that returns to `address`; of those it tells only
+// whose the outermost is.
 call_site find_call_site_above(std::uintptr_t address) noexcept;
 // The same as the first, but destructors are nobody's: so it is whoever has destroyed something.
 call_site find_owner_of_destroyed() noexcept;

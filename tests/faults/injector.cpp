@@ -25,7 +25,7 @@ void disarm() noexcept { armed = nullptr; }
 
 bool is_armed() noexcept { return armed != nullptr; }
 
-bool strikes(kind what, const char* name) noexcept {
+bool strikes(kind what, const char* name, std::uint64_t detail) noexcept {
     plan* const shared = armed;
     if (shared == nullptr || looking || shared->struck) {
         return false;
@@ -37,7 +37,7 @@ bool strikes(kind what, const char* name) noexcept {
         const auto index = static_cast<std::size_t>(what);
         const std::uint64_t number = ++shared->counts[index];
         if (number <= plan::places_max) {
-            shared->places[index][number - 1] = site.place;
+            shared->places[index][number - 1] = site.place + detail * 0x9e3779b97f4a7c15U;
         }
         now = what == shared->what && number == shared->fail_at;
     }

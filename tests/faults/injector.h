@@ -23,6 +23,7 @@ struct plan {
     // Where each request came from, for those that choose among them.
     std::array<std::array<std::uint64_t, places_max>, kinds> places;
     char test_case[200] = {};  // the one that ran
+    unsigned cases = 0;        // that there are, where these were counted
 };
 
 // The exit codes of a process that ended in good order: the case passed, it failed, or it was left
@@ -38,6 +39,7 @@ void disarm() noexcept;
 bool is_armed() noexcept;
 
 // Counts one request of the library's. True when it has to fail. `name` is for the report.
-bool strikes(kind what, const char* name) noexcept;
+// Requests that come about in the same way are the same only when their `detail` is, too.
+bool strikes(kind what, const char* name, std::uint64_t detail = 0) noexcept;
 
 }  // namespace ringlet::faults

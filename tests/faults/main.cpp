@@ -3,10 +3,13 @@
 // the ring, a buffer. The case may fail, but the process has to end in good order: no crash, no
 // abort, no hang, no leak, nothing for a sanitizer to say.
 //
-//   ringlet_fail_nth [--kind NAME]... [--every] [--seconds N] [--case TEXT] [doctest's options]
+//   ringlet_fail_nth [--kind NAME]... [--every] [--seconds N] [--jobs N] [--case TEXT]
+//                    [doctest's options]
 //
 // Of the requests of a case that come about in the same way only one fails, unless --every is
-// given. --seconds ends the run early and says so. RINGLET_DRIVER chooses the driver.
+// given. --seconds ends the run then, whatever it is at, and says what was left out; the cases come
+// in a scattered order, so a short run has seen something of everything. --jobs: how many processes
+// at a time. RINGLET_DRIVER chooses the driver.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -27,6 +30,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "tests/faults/call_sites.h"
@@ -45,9 +49,12 @@ namespace {
 
 using namespace ringlet::faults;
 
-constexpr unsigned process_seconds_max = 60;
+constexpr int neighbours = 8;
+constexpr std::uint64_t numbers_told_apart = 8;
+constexpr unsigned process_seconds_max = 90;  // a case gives up by itself after 60
+constexpr int first_output_fd = 200;  // below it the descriptors are as a case expects them
 
-plan* shared = nullptr;
+plan* shared = nullptr;  // this process's
 
 // Arms the injector for the time of the case.
 class arming : public doctest::IReporter {
@@ -59,7 +66,9 @@ public:
     }
     void test_case_reenter(const doctest::TestCaseData&) override {}
     void test_case_end(const doctest::CurrentTestCaseStats&) override { disarm(); }
-    void report_query(const doctest::QueryData&) override {}
+    void report_query(const doctest::QueryData& all) override {
+        shared->cases = all.run_stats->numTestCasesPassingFilters;
+    }
     void test_run_start() override {}
     void test_run_end(const doctest::TestRunStats&) override {}
     void test_case_exception(const doctest::TestCaseException&) override {}
@@ -75,6 +84,7 @@ struct options {
     std::set<kind> what;
     bool every = false;
     int seconds = 0;
+    std::size_t jobs = 2;
     std::string only_case;
     std::vector<const char*> doctest;
 };
@@ -96,6 +106,7 @@ std::string read_all(int fd) {
     return text;
 }
 
+// Case number `index`, counted from 1; 0: counts them.
 [[noreturn]] void run_here(int index, int output, const options& asked) {
     const rlimit no_core{0, 0};
     ::setrlimit(RLIMIT_CORE, &no_core);
@@ -106,7 +117,11 @@ std::string read_all(int fd) {
     blame_terminations();
     int failed = 0;
     {
-        doctest::Context context(static_cast<int>(asked.doctest.size()), asked.doctest.data());
+        std::vector<const char*> words = asked.doctest;
+        if (index == 0) {
+            words.push_back("--count");
+        }
+        doctest::Context context(static_cast<int>(words.size()), words.data());
         context.setOption("first", index);
         context.setOption("last", index);
         context.setOption("no-intro", true);
@@ -115,19 +130,54 @@ std::string read_all(int fd) {
     std::exit(failed == 0 ? case_passed : case_failed);
 }
 
-// Runs the case at `index` with the plan as it is.
-ending run_case(int index, const options& asked) {
-    const int output = ::memfd_create("output", MFD_CLOEXEC);
-    std::fflush(stdout);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        run_here(index, output, asked);
+// One process to be: the case runs whole, to learn what it asks for, or up to its end with the
+// request `number` failing.
+struct attempt {
+    int index;
+    kind what;
+    std::uint64_t number;  // 0: only learns
+    int tries;
+};
+
+// Where a process runs: its part of the shared memory, and what it says.
+struct slot {
+    plan* its = nullptr;
+    attempt doing{};
+    pid_t process = 0;  // 0: none
+    int output = -1;
+};
+
+void start(slot& in, const attempt& what, const options& asked) {
+    plan& its = *in.its;
+    its.what = what.what;
+    its.fail_at = what.number;
+    its.struck = false;
+    for (auto& count : its.counts) {
+        count = 0;
     }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    ending result;
-    result.said = read_all(output);
+    its.test_case[0] = '\0';
+    in.doing = what;
+    const int output = ::memfd_create("output", MFD_CLOEXEC);
+    in.output = ::fcntl(output, F_DUPFD_CLOEXEC, first_output_fd);
     ::close(output);
+    std::fflush(stdout);
+    in.process = ::fork();
+    if (in.process == 0) {
+        shared = in.its;
+        run_here(what.index, in.output, asked);
+    }
+    if (in.process < 0 || in.output < 0) {
+        std::perror("fail_nth: a process for a case");
+        std::exit(2);
+    }
+}
+
+// After the process has ended.
+ending collect(slot& in, int status) {
+    ending result;
+    result.said = read_all(in.output);
+    ::close(in.output);
+    in.process = 0;
     if (WIFSIGNALED(status)) {
         const int signal = WTERMSIG(status);
         result.how = signal == SIGALRM ? "hangs" : std::string("dies of ") + ::strsignal(signal);
@@ -138,22 +188,6 @@ ending run_case(int index, const options& asked) {
         result.how = "ends with exit code " + std::to_string(code);
     }
     return result;
-}
-
-struct attempt {
-    int index;
-    kind what;
-    std::uint64_t number;
-};
-
-void prepare(kind what, std::uint64_t number) {
-    shared->what = what;
-    shared->fail_at = number;
-    shared->struck = false;
-    for (auto& count : shared->counts) {
-        count = 0;
-    }
-    shared->test_case[0] = '\0';
 }
 
 // What tells one trouble from another: the end, what was said last, and where the fault struck.
@@ -177,98 +211,163 @@ std::string trouble(const ending& result) {
 
 class runner {
 public:
-    explicit runner(const options& asked) : asked_(asked) {}
+    explicit runner(const options& asked) : asked_(asked), slots_(asked.jobs) {
+        for (slot& each : slots_) {
+            void* const memory = ::mmap(nullptr, sizeof(plan), PROT_READ | PROT_WRITE,
+                                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+            if (memory == MAP_FAILED) {
+                std::perror("fail_nth: mmap");
+                std::exit(2);
+            }
+            each.its = new (memory) plan;
+        }
+    }
 
     int run() {
-        for (int index = 1; count(index); ++index) {
+        const int cases = count_cases();
+        for (int index = 1; index <= cases; ++index) {
+            to_learn_.push_back(index);
         }
-        std::printf("%zu requests to fail, of %zu in %d test cases\n", attempts_.size(), requests_,
-                    cases_);
-        // Spread over the suite, so that a run cut short has seen something of everything.
-        std::sort(attempts_.begin(), attempts_.end(), [](const attempt& a, const attempt& b) {
-            return scattered(a) < scattered(b);
-        });
-        for (const attempt& each : attempts_) {
-            if (asked_.seconds != 0 && seconds() > asked_.seconds) {
-                std::printf("the time is up: %zu were not tried\n", attempts_.size() - tried_);
+        std::sort(to_learn_.begin(), to_learn_.end(),
+                  [](int a, int b) { return scattered(a) < scattered(b); });
+        while (true) {
+            const bool all_started = fill_slots();
+            if (all_started || is_late()) {
                 break;
             }
-            fail(each);
+            wait_for_one();
+        }
+        if (is_late()) {
+            stop();
         }
         report();
         return failed_ == 0 && passed_ > 0 ? 0 : 1;
     }
 
 private:
-    static std::uint64_t scattered(const attempt& each) {
-        return (static_cast<std::uint64_t>(each.index) * 1'000'003 + each.number * 8 +
-                static_cast<std::uint64_t>(each.what)) *
-               0x9e3779b97f4a7c15U;
+    static std::uint64_t scattered(int index) {
+        return static_cast<std::uint64_t>(index) * 0x9e3779b97f4a7c15U;
     }
 
-    double seconds() const {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+    bool is_late() const {
+        const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - started_;
+        return asked_.seconds != 0 && spent.count() > asked_.seconds;
     }
 
-    // Learns what the case asks for. False when there is no such case.
-    bool count(int index) {
-        prepare(kind::memory, 0);
-        const ending result = run_case(index, asked_);
-        const std::string name = shared->test_case;
-        if (name.empty()) {
-            return false;
+    int count_cases() {
+        slot& first = slots_.front();
+        start(first, {0, kind::memory, 0, 0}, asked_);
+        int status = 0;
+        ::waitpid(first.process, &status, 0);
+        if (!collect(first, status).passed) {
+            std::fputs("fail_nth: the cases could not be counted\n", stderr);
+            std::exit(2);
         }
+        return static_cast<int>(first.its->cases);
+    }
+
+    // True when nothing is left to be done, not even by one that runs.
+    bool fill_slots() {
+        bool all_free = true;
+        for (slot& each : slots_) {
+            if (each.process == 0 && !to_fail_.empty()) {
+                start(each, to_fail_.back(), asked_);
+                to_fail_.pop_back();
+            } else if (each.process == 0 && !to_learn_.empty()) {
+                start(each, {to_learn_.back(), kind::memory, 0, 0}, asked_);
+                to_learn_.pop_back();
+            }
+            all_free = all_free && each.process == 0;
+        }
+        return all_free;
+    }
+
+    void wait_for_one() {
+        int status = 0;
+        pid_t ended = 0;
+        while (!is_late() && (ended = ::waitpid(-1, &status, WNOHANG)) == 0) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        for (slot& each : slots_) {
+            if (ended > 0 && each.process == ended) {
+                const ending result = collect(each, status);
+                each.doing.number == 0 ? learn(each, result) : judge(each, result);
+            }
+        }
+    }
+
+    // The time is up.
+    void stop() {
+        std::size_t left = to_fail_.size();
+        for (slot& each : slots_) {
+            if (each.process != 0) {
+                ::kill(each.process, SIGKILL);
+                ::waitpid(each.process, nullptr, 0);
+                each.doing.number == 0 ? to_learn_.push_back(0) : static_cast<void>(++left);
+            }
+        }
+        std::printf("the time is up: %zu requests were not tried, %zu cases not looked at\n", left,
+                    to_learn_.size());
+    }
+
+    void learn(slot& in, const ending& result) {
+        constexpr int tries_max = 3;  // a machine that is busy may break a case's own deadline
+        const std::string name = in.its->test_case;
         if (name.find(asked_.only_case) == name.npos) {
-            return true;
+            return;
+        }
+        if (!result.passed && ++in.doing.tries < tries_max) {
+            to_fail_.push_back(in.doing);
+            return;
         }
         ++cases_;
         if (!result.passed) {
             troubles_[name + " does not pass before anything fails: " + trouble(result)]
                 .push_back(result.said);
             ++failed_;
-            return true;
+            return;
         }
         for (const kind what : asked_.what) {
-            choose(index, what);
+            choose(in, what);
         }
-        return true;
     }
 
-    void choose(int index, kind what) {
+    void choose(const slot& in, kind what) {
         const auto at = static_cast<std::size_t>(what);
-        const std::uint64_t total = shared->counts[at];
+        const std::uint64_t total = in.its->counts[at];
         requests_ += total;
         for (std::uint64_t number = 1; number <= std::min(total, plan::places_max + 0UL);
              ++number) {
-            // A stack tells where memory is asked for; what completes later has none that would.
-            std::uint64_t place = shared->places[at][number - 1] + at;
+            // A stack tells where memory is asked for. What the loop does in its own time has
+            // none that would: of that some fail among each few neighbouring cases.
+            std::uint64_t place = in.its->places[at][number - 1] + at;
             if (what != kind::memory) {
-                place = place * 31 + static_cast<std::uint64_t>(index) * 1009 +
-                        std::min<std::uint64_t>(number, 8);
+                place = place * 31 +
+                        static_cast<std::uint64_t>(in.doing.index / neighbours) * 1009 +
+                        std::min<std::uint64_t>(number, numbers_told_apart);
             }
             if (asked_.every || places_.insert(place).second) {
-                attempts_.push_back({index, what, number});
+                to_fail_.push_back({in.doing.index, what, number, 0});
             }
         }
     }
 
-    void fail(const attempt& each) {
-        prepare(each.what, each.number);
-        const ending result = run_case(each.index, asked_);
-        ++tried_;
+    void judge(const slot& in, const ending& result) {
         if (result.good) {
             ++passed_;
             return;
         }
         ++failed_;
-        std::string title = std::string(shared->test_case) + ", " +
-                            kind_names[static_cast<std::size_t>(each.what)] + " " +
-                            std::to_string(each.number) + "\n" + result.said;
+        std::string title = std::string(in.its->test_case) + ", " +
+                            kind_names[static_cast<std::size_t>(in.doing.what)] + " " +
+                            std::to_string(in.doing.number) + "\n" + result.said;
         troubles_[trouble(result)].push_back(std::move(title));
     }
 
     void report() const {
         constexpr std::size_t shown_max = 1, bytes_max = 3000;
+        std::printf("%zu requests failed, of %zu in %d test cases\n", passed_ + failed_, requests_,
+                    cases_);
         for (const auto& [what, texts] : troubles_) {
             std::printf("\n%zu times: %s\n", texts.size(), what.c_str());
             for (std::size_t i = 0; i < std::min(texts.size(), shown_max); ++i) {
@@ -280,11 +379,12 @@ private:
 
     const options& asked_;
     const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-    std::vector<attempt> attempts_;
+    std::vector<slot> slots_;
+    std::vector<int> to_learn_;     // cases, the next one last
+    std::vector<attempt> to_fail_;  // the same
     std::set<std::uint64_t> places_;
     std::map<std::string, std::vector<std::string>> troubles_;
     std::size_t requests_ = 0;
-    std::size_t tried_ = 0;
     std::size_t passed_ = 0;
     std::size_t failed_ = 0;
     int cases_ = 0;
@@ -300,6 +400,9 @@ options parse(int count, char** arguments) {
             asked.every = true;
         } else if (word == "--seconds") {
             asked.seconds = std::atoi(value);
+            ++i;
+        } else if (word == "--jobs") {
+            asked.jobs = static_cast<std::size_t>(std::clamp(std::atoi(value), 1, 64));
             ++i;
         } else if (word == "--case") {
             asked.only_case = value;
@@ -331,12 +434,5 @@ int main(int count, char** arguments) {
     }
     const options asked = parse(count, arguments);
     load_symbols();
-    void* const memory = ::mmap(nullptr, sizeof(plan), PROT_READ | PROT_WRITE,
-                                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        std::perror("fail_nth: mmap");
-        return 2;
-    }
-    shared = new (memory) plan;
     return runner(asked).run();
 }

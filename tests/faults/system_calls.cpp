@@ -64,9 +64,9 @@ void spoil(io_uring_sqe& entry) noexcept {
         return;
     }
     const bool lent = (entry.flags & IOSQE_BUFFER_SELECT) != 0;
-    if (lent && strikes(kind::buffer, "a buffer")) {
+    if (lent && strikes(kind::buffer, "a buffer", entry.buf_group)) {
         entry.buf_group = 999;
-    } else if (strikes(kind::entry, "a submission entry")) {
+    } else if (strikes(kind::entry, "a submission entry", entry.opcode)) {
         entry.fd = -1;
     }
 }
@@ -87,7 +87,6 @@ RINGLET_WRAP(int, bind, -1, EADDRINUSE, (int a, const sockaddr* b, socklen_t c),
 RINGLET_WRAP(int, listen, -1, EADDRINUSE, (int a, int b), (a, b))
 RINGLET_WRAP(int, connect, -1, ENETUNREACH, (int a, const sockaddr* b, socklen_t c), (a, b, c))
 RINGLET_WRAP(int, accept4, -1, EMFILE, (int a, sockaddr* b, socklen_t* c, int d), (a, b, c, d))
-RINGLET_WRAP(int, shutdown, -1, ENOTCONN, (int a, int b), (a, b))
 RINGLET_WRAP(int, setsockopt, -1, ENOBUFS, (int a, int b, int c, const void* d, socklen_t e),
              (a, b, c, d, e))
 RINGLET_WRAP(int, getsockopt, -1, ENOBUFS, (int a, int b, int c, void* d, socklen_t* e),
@@ -111,6 +110,17 @@ RINGLET_WRAP(int, getaddrinfo, EAI_AGAIN, EAGAIN,
 RINGLET_WRAP(int, io_uring_register_buf_ring, -ENOMEM, ENOMEM,
              (io_uring * a, io_uring_buf_reg* b, unsigned c), (a, b, c))
 RINGLET_WRAP(int, io_uring_register_ring_fd, -ENOMEM, ENOMEM, (io_uring * a), (a))
+
+// A socket says that it is not connected when the peer has gone, and then it does not come back.
+int __real_shutdown(int fd, int how);
+int __wrap_shutdown(int fd, int how) {
+    if (!fails("shutdown", ENOTCONN)) {
+        return __real_shutdown(fd, how);
+    }
+    __real_shutdown(fd, SHUT_RDWR);
+    errno = ENOTCONN;
+    return -1;
+}
 
 int __real_open(const char* path, int flags, ...);
 int __wrap_open(const char* path, int flags, ...) {
