@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 
 #include "coro/as_completed.h"
 #include "coro/callback.h"
@@ -40,14 +42,22 @@ seen look_at(loop& on, task<void> story, const std::function<void()>& before_the
     seen found;
     hand_job<void> waits(on, std::move(story));
     waits.start();
-    found.lines = live_jobs(on);
-    found.text = dump_tasks(on);
-    found.json = dump_tasks_json(on);
+    std::exception_ptr failure;
+    try {
+        found.lines = live_jobs(on);
+        found.text = dump_tasks(on);
+        found.json = dump_tasks_json(on);
+    } catch (const std::bad_alloc&) {
+        failure = std::current_exception();
+    }
     if (before_the_end) {
         before_the_end();
     }
     waits.cancel();
     (void)waits.finish();
+    if (failure) {
+        std::rethrow_exception(failure);
+    }
     CHECK(live_jobs(on).size() == 1);  // `waits` itself
     return found;
 }

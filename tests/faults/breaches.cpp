@@ -22,6 +22,7 @@ constexpr std::string_view owners_duties[] = {
     "a scope was destroyed while its children live: join it first",
     "a coroutine was destroyed while it waits",
     "a coroutine was destroyed while it waits for a stream",
+    "a pending timer was destroyed",
     "a fiber was destroyed before its end: cancel it and wait for that",
     "queued work was destroyed before it ran",
     "a resolver was destroyed while a coroutine waits for it",

@@ -130,8 +130,8 @@ void add_table(const ElfW(Shdr)& table, const ElfW(Shdr)& strings, std::uintptr_
 // Of an object, or of a coroutine's frame.
 bool is_destructor(const char* mangled) noexcept {
     const std::string_view name(mangled);
-    return name.ends_with(".destroy") || name.find("D2Ev") != name.npos || name.find("D1Ev") != name.npos ||
-           name.find("D0Ev") != name.npos;
+    return name.ends_with(".destroy") || name.find("D2Ev") != name.npos ||
+           name.find("D1Ev") != name.npos || name.find("D0Ev") != name.npos;
 }
 
 // Whether the function just inside the one at `at`, leaving out what is nobody's, is a test's.

@@ -49,8 +49,8 @@ namespace {
 
 using namespace ringlet::faults;
 
-constexpr int neighbours = 8;
-constexpr std::uint64_t numbers_told_apart = 8;
+constexpr int neighbours = 16;
+constexpr std::uint64_t numbers_told_apart = 4;
 constexpr unsigned process_seconds_max = 90;  // a case gives up by itself after 60
 constexpr int first_output_fd = 200;  // below it the descriptors are as a case expects them
 

@@ -353,7 +353,7 @@ TEST_CASE("garbage and changed records fail, and nothing of them is given out") 
         peer server(server_context());
         talk(client, server);
         REQUIRE(server.engine.secured());
-        CHECK(client.engine.write(bytes_of("the first message")));
+        REQUIRE(client.engine.write(bytes_of("the first message")));
         std::string wire = std::exchange(client.engine.output(), {});
         const std::size_t at = random.below(static_cast<std::uint32_t>(wire.size()));
         wire[at] = static_cast<char>(wire[at] ^ (1 + random.below(255)));

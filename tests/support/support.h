@@ -58,18 +58,20 @@ bool run_until(loop& on, Predicate done, int seconds = 20) {
     } guard;
     // Looks again after ready work and timers, so that the turn that did it does not sleep.
     struct look : work {
-        look(loop& owner, Predicate& condition)
+        look(loop& owner, Predicate& condition, const bool& late)
             : work([](work& self) noexcept {
                   look& mine = static_cast<look&>(self);
-                  if (mine.check()) {
+                  if (mine.check() || mine.too_late) {
                       mine.at.post(mine);
                   }
               }),
               at(owner),
-              check(condition) {}
+              check(condition),
+              too_late(late) {}
         loop& at;
         Predicate& check;
-    } looking(on, done);
+        const bool& too_late;
+    } looking(on, done, guard.passed);
     if (seconds != no_limit) {
         on.start_timer(guard, on.read_clock() + seconds * instant{1'000'000'000});
     }
