@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio as _asyncio
 
-from ringlet import _native
+from ringlet import _native, _tls
 from ringlet._loop import EventLoop
 from ringlet._run import run
 
@@ -32,7 +32,7 @@ __all__ = (
 )
 
 __version__: str = _native.version
-tls_backend: str = 'sslproto'
+tls_backend: str = _tls.backend
 
 
 def new_event_loop() -> EventLoop:
