@@ -120,6 +120,9 @@ void loop::start(operation& op) noexcept {
     RINGLET_REQUIRE(!op.active(), "an active operation was started again");
     op.state_ = operation::state::active;
     ++operations_live_;
+    if (forked()) [[unlikely]] {
+        return;
+    }
     if (runs_on_helper(op)) [[unlikely]] {
         return start_on_helper(static_cast<file_operation&>(op));
     }
@@ -131,6 +134,9 @@ void loop::cancel(operation& op) noexcept {
         return;
     }
     op.state_ = operation::state::cancelling;
+    if (forked()) [[unlikely]] {
+        return;
+    }
     if (!runs_on_helper(op)) [[likely]] {
         return driver_->cancel(op);
     }

@@ -64,7 +64,8 @@ public:
     // Keeps this turn (or, outside one, the next) from sleeping: what it was turned for is done.
     void skip_sleep() noexcept { skip_sleep_ = true; }
 
-    // Operations: see operation.h for who owns what until when.
+    // Operations: see operation.h for who owns what until when. In a child process made by fork()
+    // neither start nor cancel does anything: the ring or the epoll set is the parent's.
     // Requires: not active and prepared.
     void start(operation& op) noexcept;
     // Asks for an early end. Does nothing when `op` is idle or was already asked.

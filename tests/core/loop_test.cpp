@@ -263,6 +263,10 @@ TEST_CASE("a child process is told that the loop is its parent's, and can leave 
         } catch (const error& failure) {
             status = failure.code() == errc::forked && on->forked() ? 0 : 2;
         }
+        on->cancel(receiving);
+        auto* const late = new probe(*on);  // the child ends without ends of operations
+        late->prepare_receive(pair.first);
+        on->start(*late);
         on.reset();
         ::_exit(status);
     }
