@@ -20,11 +20,14 @@ from ringlet._run import run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ringlet._dump import dump_tasks, dump_tasks_data
     from ringlet._policy import EventLoopPolicy
 
 __all__ = (
     'EventLoop',
     'EventLoopPolicy',
+    'dump_tasks',
+    'dump_tasks_data',
     'install',
     'new_event_loop',
     'run',
@@ -50,10 +53,20 @@ def install() -> None:
 
 
 if not TYPE_CHECKING:
+    # What few programs want is imported when it is asked for. (And naming asyncio's policy warns
+    # from Python 3.14 on.)
+    _LATER = {
+        'EventLoopPolicy': 'ringlet._policy',
+        'dump_tasks': 'ringlet._dump',
+        'dump_tasks_data': 'ringlet._dump',
+    }
+
     def __getattr__(name):
-        # Naming asyncio's policy warns from Python 3.14 on, so only who asks for ours does.
-        if name == 'EventLoopPolicy':
-            from ringlet._policy import EventLoopPolicy as policy
-            globals()[name] = policy
-            return policy
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        if name not in _LATER:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        from importlib import import_module
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_LATER})
