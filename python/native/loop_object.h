@@ -46,6 +46,7 @@ struct loop_object {
     PyThreadState* thread_state;          // while the GIL is released
     PyObject* fatal;                      // SystemExit or KeyboardInterrupt out of a dispatch
     unsigned long thread;                 // the only one that may run it; 0: any
+    bool had_ready;                       // when this turn began; those run before what it brings
     bool asleep;                          // in a wait that can block
 };
 

@@ -66,7 +66,8 @@ bool turn(loop_object* loop) {
     if (!loop->timers.empty() || loop->next_timer.pending()) {
         set_alarm(loop);
     }
-    loop->core->run_once(loop->ready.empty() && !loop->stopping);
+    loop->had_ready = !loop->ready.empty();
+    loop->core->run_once(!loop->had_ready && !loop->stopping);
     if (loop->fatal != nullptr) [[unlikely]] {
         raise_again(owned(std::exchange(loop->fatal, nullptr)));
         return false;

@@ -1,6 +1,7 @@
 // The extension module `ringlet._native`. One interpreter only, and it needs the GIL.
 #include "python/native/acceptor.h"
 #include "python/native/context.h"
+#include "python/native/datagram_transport.h"
 #include "python/native/handle.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
@@ -21,7 +22,8 @@ PyObject* make_module() noexcept {
     if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() ||
         !set_up_loop(module.get()) || !set_up_socket_calls(module.get()) ||
         !set_up_stream_names() || !set_up_stream_transports(module.get()) ||
-        !set_up_acceptors(module.get()) || !set_up_tls(module.get()) ||
+        !set_up_acceptors(module.get()) || !set_up_datagrams(module.get()) ||
+        !set_up_tls(module.get()) ||
         PyModule_AddStringConstant(module.get(), "version", RINGLET_VERSION) < 0) {
         return nullptr;
     }

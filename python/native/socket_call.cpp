@@ -165,6 +165,27 @@ bool check_no_transport(loop_object* loop, int fd) noexcept {
         .operator bool();
 }
 
+void end_wait(operation& op, const completion& what) noexcept {
+    auto& wait = static_cast<socket_wait&>(op);
+    loop_object* const loop = wait.loop;
+    const owned future = take_kept(wait);
+    if (!future || what.result == -ECANCELED) {
+        return;
+    }
+    // Whatever the poll says, the next try tells it better. A future that was cancelled by now
+    // stays so.
+    PyObject* const passed[] = {future.get(), Py_None};
+    if (owned(PyObject_VectorcallMethod(names().set_result, passed, 2, nullptr))) {
+        return;
+    }
+    owned failed = take_exception();
+    owned done(PyObject_CallMethod(future.get(), "done", nullptr));
+    if (done.get() != Py_True) {
+        raise_again(std::move(failed));
+        report(loop, "A wait for a socket could not be ended");
+    }
+}
+
 // Starts to wait; returns the future to be yielded, null with an exception set.
 PyObject* wait_for(socket_call* call) noexcept {
     loop_object* const loop = call->loop;
@@ -185,12 +206,11 @@ PyObject* wait_for(socket_call* call) noexcept {
     if (!future || PyObject_SetAttr(future.get(), names().future_blocking, Py_True) < 0) {
         return nullptr;
     }
-    auto* const wait = new (std::nothrow) socket_wait(loop, &call->wait);
+    auto* const wait =
+        new (std::nothrow) socket_wait(loop, end_wait, future.get(), &call->wait);
     if (wait == nullptr) {
         return PyErr_NoMemory();
     }
-    wait->future = new_reference(future.get());
-    call->wait = wait;
     wait->prepare_poll(fd, about(call->kind).writes ? POLLOUT : POLLIN, false);
     loop->core->start(*wait);
     return future.release();
@@ -364,8 +384,8 @@ PyObject* get_qualified_name(PyObject* self, void*) noexcept {
 
 PyObject* get_awaited(PyObject* self, void*) noexcept {
     socket_call* const call = as_call(self);
-    return new_reference(call->wait != nullptr && call->wait->future != nullptr
-                             ? call->wait->future
+    return new_reference(call->wait != nullptr && call->wait->kept != nullptr
+                             ? call->wait->kept
                              : Py_None);
 }
 

@@ -1,7 +1,7 @@
-// One wait until a socket of the user's can be read or written: a poll operation, and the
-// asyncio.Future that the waiting task waits for. It lives on the heap until its operation has
-// ended, whether or not whoever asked for it still wants it. The loop's list of them is what
-// garbage collection and the end of the loop go by.
+// One wait until a socket can be read or written: a poll operation on the heap, which lives until
+// it has ended, whether or not whoever asked for it still wants it. It keeps an object meanwhile,
+// the one to be told. The loop's list of them is what garbage collection and the end of the loop
+// go by.
 #pragma once
 
 #include "core/operation.h"
@@ -10,18 +10,23 @@
 namespace ringlet::python {
 
 struct socket_wait : operation {
-    socket_wait(loop_object* l, socket_wait** who) noexcept;
+    // `who` is where the wait is known, and set to null when it is gone. `on_end` deletes it, or
+    // starts it anew; what it keeps is null if it was abandoned.
+    socket_wait(loop_object* l, handler on_end, PyObject* keep, socket_wait** who) noexcept;
     ~socket_wait();
-    // Whoever asked wants it no longer.
+    // Whoever asked wants it no longer: it ends by itself, and is deleted then. May run Python
+    // code.
     void abandon() noexcept;
 
     loop_object* const loop;
-    PyObject* future;    // null once abandoned
-    socket_wait** owner; // where it is known; null once abandoned
+    PyObject* kept;      // null once abandoned
+    socket_wait** owner; // null once abandoned
     socket_wait* next;   // in the loop's list
     socket_wait** link;  // what points to this one there
 };
 
+// Takes a wait's object, tells nobody and deletes it.
+owned take_kept(socket_wait& wait) noexcept;
 int traverse_socket_waits(loop_object* loop, visitproc visit, void* arg) noexcept;
 // For the end of the loop: nobody is told.
 void forget_socket_waits(loop_object* loop) noexcept;

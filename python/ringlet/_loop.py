@@ -5,7 +5,7 @@ import collections.abc
 import selectors
 from asyncio import base_events, format_helpers
 
-from ringlet import _native, _tls
+from ringlet import _datagram, _native, _tls
 from ringlet._processes import Children
 from ringlet._streams import Streams
 
@@ -89,6 +89,10 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
         super().close()
         self._forget_children()
         self._close()
+
+    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
+        self._ensure_fd_no_transport(sock)
+        return _datagram.make(self, sock, protocol, address, waiter, extra)
 
     # TLS, see _tls.
 

@@ -1,7 +1,8 @@
 """Child processes, by pidfd: no thread, no SIGCHLD handler, in loops of any thread.
 
-From Python 3.12 on that is what asyncio itself does. Before, its child watcher is a thread for each
-child; here it is left out, unless the program has set a watcher of its own in asyncio's policy.
+Before Python 3.12 asyncio's child watcher is a thread for each child, from then on it is by pidfd
+too, but forgets the descriptors when a loop is closed. Here the default watcher is left out; one
+that the program has set in asyncio's policy is used.
 """
 
 import asyncio
@@ -19,17 +20,25 @@ def _has_pidfds():
     return True
 
 
+if sys.version_info < (3, 12):
+    _DEFAULT_WATCHERS = (unix_events.ThreadedChildWatcher,)
+elif sys.version_info < (3, 14):
+    _DEFAULT_WATCHERS = (unix_events.ThreadedChildWatcher, unix_events.PidfdChildWatcher)
+else:
+    _DEFAULT_WATCHERS = ()  # policies have none any more, the loop itself has
+
+
 def _has_own_watcher():
     """Whether the program has chosen how children are watched."""
     policy = asyncio.get_event_loop_policy()
     watcher = getattr(policy, '_watcher', policy)
-    return watcher is not None and type(watcher) is not asyncio.ThreadedChildWatcher
+    return watcher is not None and type(watcher) not in _DEFAULT_WATCHERS
 
 
 class Children:
     """The part of the event loop that starts and watches child processes."""
 
-    if sys.version_info < (3, 12) and _has_pidfds():
+    if _DEFAULT_WATCHERS and _has_pidfds():
 
         async def _make_subprocess_transport(self, protocol, args, shell, stdin, stdout, stderr,
                                              bufsize, extra=None, **kwargs):

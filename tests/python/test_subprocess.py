@@ -167,7 +167,7 @@ async def _start(loop):
     return transport
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason='asyncio itself uses pidfds')
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason='setting watchers is deprecated')
 def test_a_watcher_that_the_program_sets_is_used(driver):
     loop = ringlet.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -1,0 +1,34 @@
+"""The datagram transport: asyncio's own above what is native of it."""
+
+import asyncio
+import socket
+from asyncio import selector_events
+
+from ringlet import _native
+
+
+class DatagramTransport(_native.DatagramTransport, selector_events._SelectorDatagramTransport,
+                        asyncio.DatagramTransport):
+    """A transport of datagrams on a socket; see asyncio.DatagramTransport."""
+
+    def __repr__(self):
+        info = [self.__class__.__name__]
+        if self._sock is None:
+            info.append('closed')
+        elif self._closing:
+            info.append('closing')
+        info.append(f'fd={self._sock_fd}')
+        if self._loop is not None and not self._loop.is_closed():
+            size = self.get_write_buffer_size()
+            info.append(f"read={'polling' if self._waiting else 'idle'}")
+            info.append(f"write=<{'polling' if size else 'idle'}, bufsize={size}>")
+        return f"<{' '.join(info)}>"
+
+
+def make(loop, sock, protocol, address, waiter, extra):
+    """The transport for a socket: asyncio's own for kinds that the native one does not know."""
+    kind = selector_events._SelectorDatagramTransport
+    if type(sock) is socket.socket and sock.family in (socket.AF_INET, socket.AF_INET6,
+                                                       socket.AF_UNIX):
+        kind = DatagramTransport
+    return kind(loop, sock, protocol, address, waiter, extra)
