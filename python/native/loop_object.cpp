@@ -183,13 +183,16 @@ int ignore(PyObject*, PyObject*, void*) noexcept { return 0; }
 
 PyMethodDef methods[] = {
     {"call_soon", as_method(loop_call_soon), METH_FASTCALL | METH_KEYWORDS,
-     "call_soon(callback, *args, context=None)\n--\n\nCalls it in the next turn."},
+     "call_soon($self, callback, /, *args, context=None)\n--\n\nCalls it in the next turn."},
     {"call_soon_threadsafe", as_method(loop_call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
-     "call_soon_threadsafe(callback, *args, context=None)\n--\n\ncall_soon for any thread."},
+     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n"
+     "call_soon for any thread."},
     {"call_later", as_method(loop_call_later), METH_FASTCALL | METH_KEYWORDS,
-     "call_later(delay, callback, *args, context=None)\n--\n\nCalls it `delay` seconds from now."},
+     "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+     "Calls it `delay` seconds from now."},
     {"call_at", as_method(loop_call_at), METH_FASTCALL | METH_KEYWORDS,
-     "call_at(when, callback, *args, context=None)\n--\n\nCalls it when time() is `when`."},
+     "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+     "Calls it when time() is `when`."},
     {"create_task", as_method(loop_create_task), METH_FASTCALL | METH_KEYWORDS,
      "See asyncio.AbstractEventLoop.create_task."},
     {"create_future", loop_create_future, METH_NOARGS, "A new asyncio.Future of this loop."},

@@ -353,9 +353,9 @@ PyObject* get_polling(PyObject* object, void*) noexcept {
 }
 
 PyMethodDef methods[] = {
-    {"write", stream_write, METH_O, "write(data)\n--\n\nSends data without waiting for it."},
+    {"write", stream_write, METH_O, "write($self, data, /)\n--\n\nSends data without waiting for it."},
     {"writelines", stream_writelines, METH_O,
-     "writelines(list_of_data)\n--\n\nSends all of it without waiting."},
+     "writelines($self, list_of_data, /)\n--\n\nSends all of it without waiting."},
     {"write_eof", stream_write_eof, METH_NOARGS, "Ends our direction behind what was written."},
     {"can_write_eof", can_write_eof, METH_NOARGS, "Whether write_eof() is supported: yes."},
     {"close", close_softly, METH_NOARGS, "Closes once everything written has been sent."},
@@ -365,12 +365,12 @@ PyMethodDef methods[] = {
     {"pause_reading", stream_pause_reading, METH_NOARGS,
      "The protocol gets no data until resume_reading()."},
     {"resume_reading", stream_resume_reading, METH_NOARGS, "The protocol gets data again."},
-    {"set_protocol", set_protocol, METH_O, "set_protocol(protocol)\n--\n\nReplaces it."},
+    {"set_protocol", set_protocol, METH_O, "set_protocol($self, protocol, /)\n--\n\nReplaces it."},
     {"get_protocol", get_protocol, METH_NOARGS, "The protocol; None once the connection is lost."},
     {"get_write_buffer_size", get_write_buffer_size, METH_NOARGS, "Bytes that wait to be sent."},
     {"get_write_buffer_limits", get_write_buffer_limits, METH_NOARGS, "(low, high) in bytes."},
     {"get_extra_info", as_method(stream_get_extra_info), METH_FASTCALL | METH_KEYWORDS,
-     "get_extra_info(name, default=None)\n--\n\n'socket', 'sockname' or 'peername'."},
+     "get_extra_info($self, name, default=None)\n--\n\n'socket', 'sockname' or 'peername'."},
     {"_maybe_pause_protocol", method_maybe_pause, METH_NOARGS, nullptr},
     {"_force_close", method_force_close, METH_O, nullptr},
     {"_call_connection_lost", call_connection_lost, METH_O, nullptr},

@@ -6,6 +6,8 @@ import asyncio
 import os
 from asyncio import events
 
+from ringlet import _native
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -72,10 +74,13 @@ def dump_tasks_data(loop: Optional[asyncio.AbstractEventLoop] = None) -> dict[st
     live = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
     numbers = {task: number for number, task in enumerate(live)}
     tasks = [_describe(task, task is current, now, numbers) for task in live]
-    stats = getattr(loop, 'stats', dict)() if not loop.is_closed() else {}
-    watched = getattr(loop, '_watched', list)() if not loop.is_closed() else []
+    stats: dict[str, int] = {}
+    watched: list[tuple[int, Any, Any]] = []
+    driver: Optional[str] = None
+    if isinstance(loop, _native.Loop) and not loop.is_closed():
+        stats, watched, driver = loop.stats(), loop._watched(), loop.driver
     return {
-        'driver': getattr(loop, 'driver', None) if not loop.is_closed() else None,
+        'driver': driver,
         'time': now,
         'running': loop.is_running(),
         'debug': loop.get_debug(),

@@ -1,5 +1,7 @@
 """The event loop: the native loop, and CPython's own selector loop for all that is not hot."""
 
+from __future__ import annotations
+
 import asyncio
 import collections.abc
 import selectors
@@ -52,7 +54,7 @@ class TimerHandle(asyncio.TimerHandle):
 
     __slots__ = ('_carrier',)
 
-    def cancel(self):
+    def cancel(self) -> None:
         super().cancel()
         self._carrier.cancel()
 
@@ -66,13 +68,13 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
     stats()     the loop's counters since it was made, a dict of ints
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         _native.Loop.__init__(self)
         self._acceptors = {}  # by the listening descriptor
         asyncio.SelectorEventLoop.__init__(self, _Watched(self))
         self._pidfds = set()
 
-    def run_forever(self):
+    def run_forever(self) -> None:
         earlier = self._until_stopped
         self._until_stopped = True
         try:
@@ -80,7 +82,7 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
         finally:
             self._until_stopped = earlier
 
-    def close(self):
+    def close(self) -> None:
         if self.is_running():
             raise RuntimeError('Cannot close a running event loop')
         if self.is_closed():
@@ -104,8 +106,12 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
         self._make_socket_transport(rawsock, ssl_protocol, extra=extra, server=server)
         return ssl_protocol._app_transport
 
-    async def start_tls(self, transport, protocol, sslcontext, *, server_side=False,
-                        server_hostname=None, **timeouts):
+    async def start_tls(
+        self, transport: asyncio.WriteTransport, protocol: asyncio.BaseProtocol,
+        sslcontext: _tls.ssl.SSLContext, *, server_side: bool = False,
+        server_hostname: str | None = None, **timeouts: float | None,
+    ) -> asyncio.Transport | None:
+        """Begin TLS on a connection; `transport` and its protocol belong to TLS afterwards."""
         if _tls.backend == 'sslproto':
             return await super().start_tls(transport, protocol, sslcontext,
                                            server_side=server_side,

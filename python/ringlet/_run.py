@@ -12,15 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Coroutine, TypeVar
 
-    T = TypeVar('T')
+    _T = TypeVar('_T')
 
 
 def run(
-    main: Coroutine[Any, Any, T],
+    main: Coroutine[Any, Any, _T],
     *,
     debug: bool | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> T:
+) -> _T:
     """Run a coroutine to its end on a new loop, as asyncio.run() does, and return its result.
 
     Tasks that are left then are cancelled and waited for, asynchronous generators and the default
@@ -37,10 +37,10 @@ def run(
 
 
 def _run_without_runner(
-    main: Coroutine[Any, Any, T],
+    main: Coroutine[Any, Any, _T],
     debug: bool | None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
-) -> T:
+) -> _T:
     if not coroutines.iscoroutine(main):
         raise ValueError(f'a coroutine was expected, got {main!r}')
     loop = loop_factory()
