@@ -81,7 +81,7 @@ async def serve(style, port, certificate):
         protocol = {'protocol': Echo, 'buffered': BufferedEcho}[style]
         server = await loop.create_server(protocol, '127.0.0.1', port, backlog=4096,
                                           ssl=tls_context(certificate))
-    await server.serve_forever()
+    await asyncio.Event().wait()  # rloop's serve_forever() stops listening
 
 
 def new_loop(name):
