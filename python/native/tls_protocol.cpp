@@ -8,9 +8,11 @@
 #include <cctype>
 #include <cstddef>
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "python/native/names.h"
+#include "python/native/stream_transport.h"
 
 namespace ringlet::python {
 namespace {
@@ -75,6 +77,83 @@ bool call(PyObject* self, PyObject* method) noexcept {
     return owned(PyObject_CallMethodNoArgs(self, method)).operator bool();
 }
 
+// Where the SSL object reads: first what was left over in the memory BIO that CPython's own code
+// writes to, then what the transport has just received, where it lies.
+struct ciphertext_source {
+    BIO* rest;
+    const char* data;
+    std::size_t bytes;
+};
+
+ciphertext_source* source_of(BIO* bio) noexcept {
+    return static_cast<ciphertext_source*>(BIO_get_data(bio));
+}
+
+int source_read(BIO* bio, char* into, std::size_t room, std::size_t* got) noexcept {
+    ciphertext_source* const source = source_of(bio);
+    BIO_clear_retry_flags(bio);
+    if (BIO_ctrl_pending(source->rest) > 0) {
+        return BIO_read_ex(source->rest, into, room, got);
+    }
+    if (source->bytes > 0) {
+        *got = std::min(room, source->bytes);
+        std::memcpy(into, source->data, *got);
+        source->data += *got;
+        source->bytes -= *got;
+        return 1;
+    }
+    BIO_set_retry_read(bio);
+    return 0;
+}
+
+long source_control(BIO* bio, int command, long number, void* pointer) noexcept {
+    ciphertext_source* const source = source_of(bio);
+    const long rest = BIO_ctrl(source->rest, command, number, pointer);
+    return command == BIO_CTRL_PENDING ? rest + static_cast<long>(source->bytes) : rest;
+}
+
+int source_destroy(BIO* bio) noexcept {
+    ciphertext_source* const source = source_of(bio);
+    if (source != nullptr) {
+        BIO_free(source->rest);
+        delete source;
+    }
+    return 1;
+}
+
+BIO_METHOD* make_source_method() noexcept {
+    BIO_METHOD* const method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "ringlet");
+    if (method != nullptr) {
+        BIO_meth_set_read_ex(method, source_read);
+        BIO_meth_set_ctrl(method, source_control);
+        BIO_meth_set_destroy(method, source_destroy);
+    }
+    return method;
+}
+
+// Puts a source of ours before the memory BIO that `ssl` reads from. False without memory.
+bool insert_source(SSL* ssl) noexcept {
+    static BIO_METHOD* const method = make_source_method();
+    BIO* const bio = method != nullptr ? BIO_new(method) : nullptr;
+    auto* const source = new (std::nothrow) ciphertext_source{SSL_get_rbio(ssl), nullptr, 0};
+    if (bio == nullptr || source == nullptr) {
+        BIO_free(bio);
+        delete source;
+        return false;
+    }
+    BIO_up_ref(source->rest);
+    BIO_set_data(bio, source);
+    BIO_set_init(bio, 1);
+    SSL_set0_rbio(ssl, bio);
+    return true;
+}
+
+void forget_errors() noexcept {
+    if (ERR_peek_error() != 0) [[unlikely]] {
+        ERR_clear_error();
+    }
+}
+
 // ssl.SSLError for what OpenSSL said last, in the words of Python's own. Returns null.
 PyObject* raise_ssl_error(int error) noexcept {
     const unsigned long code = ERR_peek_last_error();
@@ -129,6 +208,14 @@ bool can_write(tls_object* self) noexcept {
            PyObject_Size(self->write_backlog) == 0;
 }
 
+bool write_raw(PyObject* transport, PyObject* bytes) noexcept {
+    if (PyObject_TypeCheck(transport, stream_transport_type)) {
+        return owned(stream_write(transport, bytes)).operator bool();
+    }
+    PyObject* const passed[] = {transport, bytes};
+    return owned(PyObject_VectorcallMethod(known.write, passed, 2, nullptr)).operator bool();
+}
+
 // Hands the ciphertext that is waiting to the raw transport. False with an exception set.
 bool send_ciphertext(tls_object* self) noexcept {
     BIO* const out = SSL_get_wbio(self->ssl);
@@ -138,8 +225,7 @@ bool send_ciphertext(tls_object* self) noexcept {
         if (size > 0) {
             owned bytes(PyBytes_FromStringAndSize(data, size));
             static_cast<void>(BIO_reset(out));
-            PyObject* const passed[] = {self->transport, bytes.get()};
-            if (!bytes || !owned(PyObject_VectorcallMethod(known.write, passed, 2, nullptr))) {
+            if (!bytes || !write_raw(self->transport, bytes.get())) {
                 return false;
             }
         }
@@ -158,9 +244,13 @@ outcome decrypt(tls_object* self, char* into, std::size_t room, std::size_t& got
     got = 0;
     while (got < room) {
         std::size_t read = 0;
-        ERR_clear_error();
+        forget_errors();
         if (SSL_read_ex(self->ssl, into + got, room - got, &read) == 1) {
             got += read;
+            if (SSL_has_pending(self->ssl) == 0 &&
+                BIO_ctrl_pending(SSL_get_rbio(self->ssl)) == 0) {
+                return outcome::more;  // asking again would only say so
+            }
             continue;
         }
         const int error = SSL_get_error(self->ssl, 0);
@@ -286,7 +376,7 @@ PyObject* do_read(PyObject* object, PyObject*) noexcept {
 // Encrypts one piece of data; true when it was all taken.
 bool encrypt(tls_object* self, const char* data, std::size_t size) noexcept {
     std::size_t taken = 0;
-    ERR_clear_error();
+    forget_errors();
     return SSL_write_ex(self->ssl, data, size, &taken) == 1;
 }
 
@@ -339,8 +429,10 @@ PyObject* adopt(PyObject* object, PyObject* inner) noexcept {
     }
     auto* const layout = reinterpret_cast<ssl_socket_layout*>(inner);
     if (Py_TYPE(inner)->tp_basicsize >= static_cast<Py_ssize_t>(sizeof(ssl_socket_layout)) &&
-        layout->context == context.get()) {
+        layout->context == context.get() && insert_source(layout->ssl)) {
         self->ssl = layout->ssl;
+        // Python has it free its buffers after every record, and allocate them for the next.
+        SSL_clear_mode(self->ssl, SSL_MODE_RELEASE_BUFFERS);
     }
     return PyBool_FromLong(self->ssl != nullptr);
 }
@@ -459,11 +551,18 @@ bool takes_ciphertext(PyObject* protocol) noexcept {
 int take_ciphertext(PyObject* protocol, const char* data, Py_ssize_t size) noexcept {
     tls_object* const self = as_tls(protocol);
     if (self->ssl != nullptr && self->state == known.wrapped) {
-        if (BIO_write(SSL_get_rbio(self->ssl), data, static_cast<int>(size)) != size) {
+        ciphertext_source* const source = source_of(SSL_get_rbio(self->ssl));
+        source->data = data;
+        source->bytes = static_cast<std::size_t>(size);
+        owned keep(new_reference(protocol));
+        owned done(do_read(protocol, nullptr));
+        // What a paused application has left.
+        const std::size_t left = std::exchange(source->bytes, 0);
+        if (left > 0 && BIO_write(source->rest, source->data, static_cast<int>(left)) <= 0) {
             PyErr_NoMemory();
             return -1;
         }
-        return owned(do_read(protocol, nullptr)) ? 0 : -1;
+        return done ? 0 : -1;
     }
     owned bytes(PyBytes_FromStringAndSize(data, size));
     return bytes && owned(PyObject_CallMethodOneArg(protocol, known.ciphertext, bytes.get())) ? 0

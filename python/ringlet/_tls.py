@@ -27,7 +27,7 @@ else:
     class SSLProtocol(_native.TlsProtocol, sslproto.SSLProtocol):
         """Handshake, shutdown and errors are asyncio's; what runs per message is native."""
 
-        max_size = 16 * 1024  # of the buffer that only handshakes use
+        max_size = 4 * 1024  # of the buffer that only handshakes use
 
         def _on_handshake_complete(self, handshake_exc):
             if handshake_exc is None:

@@ -194,6 +194,31 @@ def test_a_paused_reader_gets_nothing_until_it_resumes(run, contexts):
     run(main())
 
 
+def test_what_waited_comes_before_what_arrives_while_reading_resumes(run, contexts):
+    async def main():
+        servers = []
+
+        def server_side():
+            servers.append(Recorder())
+            return servers[-1]
+
+        server, port = await serve(server_side, contexts[0])
+        transport, recorder = await connect(port, contexts[1])
+        await until(lambda: servers and servers[0].transport)
+        transport.pause_reading()
+        servers[0].transport.write(b'one')
+        await asyncio.sleep(0.05)
+        servers[0].transport.write(b'two')
+        transport.resume_reading()
+        await until(lambda: len(recorder.received) == 6)
+        assert recorder.received == b'onetwo'
+        transport.close()
+        await recorder.lost
+        server.close()
+
+    run(main())
+
+
 def test_closing_inside_data_received_ends_it_there(run, contexts):
     class Once(Recorder):
         def data_received(self, data):
