@@ -375,6 +375,12 @@ void cancel_handle(handle_object* handle) noexcept {
     }
 }
 
+void drop_handle(handle_object* handle) noexcept {
+    if (!handle->running) {
+        clear(handle);
+    }
+}
+
 int traverse_handle(handle_object* handle, visitproc visit, void* arg) noexcept {
     Py_VISIT(handle->callback);
     Py_VISIT(handle->context);

@@ -65,6 +65,8 @@ timer_handle_object* handle_of(ringlet::timer& timer) noexcept;
 bool run_handle(handle_object* handle, loop_object* loop) noexcept;
 // What cancel() does; also for handles of a loop that is being closed.
 void cancel_handle(handle_object* handle) noexcept;
+// For a loop that is being closed: it will not run, and holds nothing any more.
+void drop_handle(handle_object* handle) noexcept;
 // Visits what the handle holds, for the traversal of the loop that owns it alone.
 int traverse_handle(handle_object* handle, visitproc visit, void* arg) noexcept;
 

@@ -48,6 +48,8 @@ struct loop_object {
     unsigned long thread;                 // the only one that may run it; 0: any
     bool had_ready;                       // when this turn began; those run before what it brings
     bool asleep;                          // in a wait that can block
+    bool running;                         // in a _run_once()
+    bool dispatching;                     // in the core's turn, which is not to be entered again
 };
 
 extern PyTypeObject* loop_type;

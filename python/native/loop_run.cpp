@@ -20,9 +20,10 @@ bool run_foreign_handle(loop_object* loop, PyObject* handle) noexcept {
         .operator bool();
 }
 
-// Exactly the handles that are ready now. False with the exception that ends the run.
+// Exactly the handles that are ready now, less those that a turn inside one of them has run. False
+// with the exception that ends the run.
 bool run_ready(loop_object* loop) noexcept {
-    for (std::size_t left = loop->ready.size(); left > 0; --left) {
+    for (std::size_t left = loop->ready.size(); left > 0 && !loop->ready.empty(); --left) {
         PyObject* const object = loop->ready.pop();
         const bool good = is_handle(object) ? run_handle(as_handle(object), loop)
                                             : run_foreign_handle(loop, object);
@@ -67,7 +68,9 @@ bool turn(loop_object* loop) {
         set_alarm(loop);
     }
     loop->had_ready = !loop->ready.empty();
+    loop->dispatching = true;
     loop->core->run_once(!loop->had_ready && !loop->stopping);
+    loop->dispatching = false;
     if (loop->fatal != nullptr) [[unlikely]] {
         raise_again(owned(std::exchange(loop->fatal, nullptr)));
         return false;
@@ -125,14 +128,24 @@ PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
     if (!check_open(loop) || !check_thread(loop)) {
         return nullptr;
     }
-    owned done(guarded([loop]() -> PyObject* {
+    if (loop->dispatching) {
+        PyErr_SetString(PyExc_RuntimeError, "the loop is in the middle of a turn");
+        return nullptr;
+    }
+    const bool inside = std::exchange(loop->running, true);  // a callback wants one turn more
+    owned done(guarded([loop, inside]() -> PyObject* {
         do {
             if (!turn(loop)) {
                 return nullptr;
             }
-        } while (loop->until_stopped && !loop->stopping);
+        } while (loop->until_stopped && !loop->stopping && !inside);
         Py_RETURN_NONE;
     }));
+    loop->dispatching = false;
+    if (inside) {
+        return done.release();
+    }
+    loop->running = false;
     if (loop->core) {
         rest(loop);
     }
@@ -142,9 +155,11 @@ PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
 // Asyncio's names for its queue and its heap: here lists of what is in ours at this moment.
 PyObject* loop_get_ready(PyObject* self, void*) noexcept {
     const ready_ring& ready = as_loop(self)->ready;
-    owned list(PyList_New(static_cast<Py_ssize_t>(ready.size())));
+    owned list(PyList_New(0));
     for (std::size_t i = 0; list && i < ready.size(); ++i) {
-        PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), new_reference(ready.at(i)));
+        if (PyList_Append(list.get(), ready.at(i)) < 0) {
+            return nullptr;
+        }
     }
     return list.release();
 }
@@ -188,7 +203,11 @@ void report(loop_object* loop, const char* message, PyObject* transport,
 void close_loop(loop_object* loop) noexcept {
     loop->closed = 1;
     while (!loop->ready.empty()) {
-        Py_DECREF(loop->ready.pop());
+        PyObject* const object = loop->ready.pop();
+        if (is_handle(object)) {
+            drop_handle(as_handle(object));
+        }
+        Py_DECREF(object);
     }
     while (ringlet::timer* const pending = loop->timers.pop_due(INT64_MAX)) {
         timer_handle_object* const handle = handle_of(*pending);

@@ -8,6 +8,7 @@
 #include "python/native/socket_call.h"
 #include "python/native/stream_names.h"
 #include "python/native/stream_transport.h"
+#include "python/native/thread_end.h"
 #include "python/native/tls_protocol.h"
 
 namespace ringlet::python {
@@ -18,6 +19,7 @@ PyModuleDef definition = {
     nullptr, nullptr, nullptr, nullptr};
 
 PyObject* make_module() noexcept {
+    set_up_thread_ends();
     owned module(PyModule_Create(&definition));
     if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() ||
         !set_up_loop(module.get()) || !set_up_socket_calls(module.get()) ||

@@ -240,10 +240,13 @@ PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
         if (!loop->watchers[at]) {
             loop->watchers[at] = std::make_unique<watcher>(loop, fd);
         }
-        if (!loop->watchers[at]->add(which, handle.get())) {
+        // The watcher takes a reference over, and may let go of it before it returns: the end of
+        // the handle that is replaced can run any Python code.
+        if (!loop->watchers[at]->add(which, new_reference(handle.get()))) {
+            Py_DECREF(handle.get());
             return nullptr;
         }
-        return new_reference(handle.release());  // the watcher has the first one
+        return handle.release();
     });
 }
 
@@ -284,14 +287,15 @@ PyObject* loop_watched(PyObject* self, PyObject*) noexcept {
     owned list(PyList_New(0));
     for (std::size_t fd = 0; list && fd < loop->watchers.size(); ++fd) {
         const watcher* const each = loop->watchers[fd].get();
-        PyObject* const reader = each != nullptr ? each->handle(watcher::reading) : nullptr;
-        PyObject* const writer = each != nullptr ? each->handle(watcher::writing) : nullptr;
-        if (reader == nullptr && writer == nullptr) {
+        // Making a row can run a garbage collection, and so any Python code.
+        const owned reader = owned::share(each ? each->handle(watcher::reading) : nullptr);
+        const owned writer = owned::share(each ? each->handle(watcher::writing) : nullptr);
+        if (!reader && !writer) {
             continue;
         }
         owned row(Py_BuildValue("(nOO)", static_cast<Py_ssize_t>(fd),
-                                reader != nullptr ? reader : Py_None,
-                                writer != nullptr ? writer : Py_None));
+                                reader ? reader.get() : Py_None,
+                                writer ? writer.get() : Py_None));
         if (!row || PyList_Append(list.get(), row.get()) < 0) {
             return nullptr;
         }

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import selectors
 import socket
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -93,3 +95,68 @@ def test_a_task_that_failed_is_freed_when_its_step_is_over(loop, debug):
         gc.enable()
     assert task is None
     assert told == ["Task exception was never retrieved"]
+
+
+class LastAct:
+    """A callback whose end does something."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def __call__(self):
+        pass
+
+    def __del__(self):
+        self.act()
+
+
+def test_the_end_of_a_replaced_reader_may_remove_the_new_one(loop):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        loop._add_reader(ours, LastAct(lambda: loop._remove_reader(ours)))
+        handle = loop._add_reader(ours, print)
+        assert handle.cancelled()
+        assert not loop.remove_reader(ours)
+
+
+def test_a_callback_may_run_a_turn(loop):
+    ran = []
+    loop.call_soon(lambda: (loop._run_once(), ran.append("inner turn over")))
+    for number in range(3):
+        loop.call_soon(ran.append, number)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    assert ran == [0, 1, 2, "inner turn over"]
+    assert loop._ready == []
+
+
+DAEMONS = """
+import asyncio, builtins, threading, time, ringlet
+
+def run():
+    async def main():
+        loop = asyncio.get_running_loop()
+        def spin():
+            loop.call_soon(spin)
+        spin()
+        while True:
+            await asyncio.sleep(0.0001)
+    ringlet.new_event_loop().run_until_complete(main())
+
+class Late:
+    def __del__(self):
+        time.sleep(0.1)  # lets the threads ask for the GIL of an interpreter that ends
+
+for _ in range(3):
+    threading.Thread(target=run, daemon=True).start()
+time.sleep(0.1)
+builtins.late = Late()
+print("over")
+"""
+
+
+def test_loops_in_daemon_threads_do_not_outlive_the_interpreter(driver):
+    done = subprocess.run([sys.executable, "-c", DAEMONS], capture_output=True, text=True,
+                          timeout=60)
+    assert (done.returncode, done.stdout) == (0, "over\n"), done.stderr
+    assert "terminate" not in done.stderr
