@@ -1,6 +1,7 @@
 """Child processes: no thread, no signal handler, in loops of any thread."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -76,8 +77,8 @@ def test_many_at_once_are_all_reaped(run, descriptors):
 
     run(main())
     assert descriptors() == before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    with contextlib.suppress(ChildProcessError):  # other tests may have left some that run
+        assert os.waitpid(-1, os.WNOHANG) == (0, 0)
 
 
 def test_loops_of_several_threads_have_children(driver):
