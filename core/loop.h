@@ -47,6 +47,8 @@ public:
     void run();
     // One turn; sleeps only if `may_block` and nothing is ready.
     void run_once(bool may_block = true);
+    // The flush work (step 3) alone, outside a turn: for who may not make another one.
+    void hand_over() noexcept { run_flushes(); }
     // Leaves this thread, outside a turn: every operation is brought to rest, so that the kernel
     // holds nothing of anyone's, and yet stays active for its owner, who hears nothing of this.
     // What completes on the way is kept for the first turn afterwards. Until `resume`, any one

@@ -88,6 +88,7 @@ void rest(loop_object* loop) noexcept {
     const bool many = loop->core->stats().operations_live > resting_operations_max;
     if (many && std::string_view(loop->core->driver().name()) == "uring") {
         loop->thread = PyThread_get_thread_ident();
+        loop->core->driver().let_go();
     } else {
         loop->thread = 0;
         loop->core->suspend();
@@ -147,6 +148,7 @@ PyObject* loop_run_once(PyObject* self, PyObject*) noexcept {
     }
     loop->running = false;
     if (loop->core) {
+        loop->core->hand_over();  // what was written in the last callbacks
         rest(loop);
     }
     return done.release();

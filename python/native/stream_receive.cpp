@@ -253,9 +253,11 @@ void stream_received(operation& op, const completion& what) noexcept {
     Py_DECREF(self);
 }
 
-// Paused, and not resumed in the same turn: nothing more is to be taken from the peer.
+// Hands over what was written in this turn. And paused, not resumed in the same turn: nothing more
+// is to be taken from the peer.
 void stream_end_of_turn(work& item) noexcept {
     stream_transport* const self = static_cast<stream_work&>(item).owner;
+    hand_over_output(self);
     if (self->paused) {
         stop_receiving(self);
     }

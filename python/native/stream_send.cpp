@@ -1,5 +1,7 @@
-// Stream transports: what goes out. A write goes straight to the kernel while nothing waits; the
-// rest waits in stream_output, of which one operation at a time takes what it can.
+// Stream transports: what goes out. What is written in a turn of the loop is collected, and handed
+// over by one operation at its end: that costs less than a system call per write, and the peers
+// wake up together. Much at once, and what is written between runs, goes straight to the kernel,
+// which may leave some. One operation at a time is under way.
 #include <algorithm>
 #include <cerrno>
 
@@ -13,6 +15,9 @@ namespace {
 constexpr std::size_t vectors_max = 1024;  // IOV_MAX
 // One operation is given so much at most; more than any socket's buffer takes at once.
 constexpr std::size_t operation_bytes_max = 8 * 1024 * 1024;
+// So much is collected at most, and of what is not bytes, and has to be copied, only small pieces.
+constexpr std::size_t collected_bytes_max = 64 * 1024;
+constexpr std::size_t copied_bytes_max = 4 * 1024;
 // As asyncio's constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES.
 constexpr int silent_lost_writes = 5;
 
@@ -178,30 +183,22 @@ bool append(stream_output& output, PyObject* bytes) noexcept {
     return true;
 }
 
-// What could not be sent at once waits for the operation.
-bool queue(stream_transport* self, PyObject* data, const Py_buffer* view,
-           std::size_t sent) noexcept {
-    PyObject* part;
-    if (view == nullptr) {
-        part = new_reference(data);
-    } else {
-        part = PyBytes_FromStringAndSize(static_cast<const char*>(view->buf) + sent,
-                                         view->len - static_cast<Py_ssize_t>(sent));
-        if (part == nullptr) {
-            return false;
-        }
+// Appends what `sent` leaves of the data; `view`: of data that is not bytes. False with exception.
+bool append_rest(stream_output& output, PyObject* data, const Py_buffer* view,
+                 std::size_t sent) noexcept {
+    if (view != nullptr) {
+        PyObject* const copy = PyBytes_FromStringAndSize(static_cast<const char*>(view->buf) + sent,
+                                                         view->len - static_cast<Py_ssize_t>(sent));
+        return copy != nullptr && append(output, copy);
     }
-    if (!append(self->output, part)) {
+    if (!append(output, new_reference(data))) {
         return false;
     }
-    if (view == nullptr && sent > 0) {  // then nothing else waits
-        self->output.first_offset = sent;
-        self->output.bytes -= sent;
+    if (sent > 0) {  // then nothing else waits
+        output.first_offset = sent;
+        output.bytes -= sent;
     }
-    if (!self->send.active()) {
-        start_send(self);
-    }
-    return maybe_pause_protocol(self);
+    return true;
 }
 
 constexpr const char* after_eof = "Cannot call write() after write_eof()";
@@ -233,18 +230,66 @@ bool note_lost_write(stream_transport* self) noexcept {
     return true;
 }
 
-// How much the kernel took, or -errno.
-ssize_t send_now(int fd, const void* data, std::size_t bytes) noexcept {
+// How much the kernel took of what the call sends, or -errno.
+template <class Call>
+ssize_t try_send(Call call) noexcept {
     ssize_t sent;
     do {
-        sent = ::send(fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+        sent = call();
     } while (sent < 0 && errno == EINTR);
     return sent >= 0 ? sent : errno == EAGAIN ? 0 : -errno;
 }
 
+constexpr int now_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+
+// What waits, straight to the kernel. Requires: no operation is under way. False with an exception.
+bool send_waiting_now(stream_transport* self) noexcept {
+    stream_output& output = self->output;
+    try {
+        gather(output);
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+    const ssize_t sent =
+        try_send([&] { return ::sendmsg(self->fd, &output.message, now_flags); });
+    if (sent < 0) {
+        end_by_write_error(self, static_cast<int>(-sent));
+        return true;
+    }
+    advance(output, static_cast<std::size_t>(sent));
+    return true;
+}
+
+// The rest, which the kernel did not take at once, is for the operation. False with exception set.
+bool send_rest(stream_transport* self) noexcept {
+    if (self->output.bytes == 0) {
+        return maybe_resume_protocol(self);
+    }
+    if (!check_open(self->loop)) {
+        return false;
+    }
+    if (!self->send.active()) {
+        start_send(self);
+    }
+    return maybe_pause_protocol(self);
+}
+
+bool may_collect(const stream_transport* self, std::size_t bytes) noexcept {
+    const auto high_water = static_cast<std::size_t>(self->high_water);
+    return self->loop->running && self->output.bytes + bytes <= collected_bytes_max &&
+           self->output.bytes + bytes <= high_water;
+}
+
+void send_at_end_of_turn(stream_transport* self) noexcept {
+    if (!self->end_of_turn.queued()) {
+        self->loop->core->post_flush(self->end_of_turn);
+        settle_life(self);
+    }
+}
+
 // `view`: of data that is not bytes. False with an exception set.
 bool write_bytes(stream_transport* self, PyObject* data, const Py_buffer* view) noexcept {
-    const void* const begin = view != nullptr ? view->buf : PyBytes_AS_STRING(data);
     const std::size_t bytes =
         view != nullptr ? static_cast<std::size_t>(view->len) : length_of(data);
     if (bytes == 0) {
@@ -253,24 +298,50 @@ bool write_bytes(stream_transport* self, PyObject* data, const Py_buffer* view) 
     if (self->conn_lost > 0) {
         return note_lost_write(self);
     }
-    std::size_t sent = 0;
-    if (self->output.bytes == 0 && !self->send.active()) {
-        const ssize_t taken = send_now(self->fd, begin, bytes);
-        if (taken < 0) {
-            end_by_write_error(self, static_cast<int>(-taken));
-            return true;
-        }
-        sent = static_cast<std::size_t>(taken);
-        if (sent == bytes) [[likely]] {
-            return true;
-        }
+    if (self->send.active() || self->closing) {  // closing: what was collected goes first
+        return append_rest(self->output, data, view, 0) &&
+               (!self->send.active() || send_rest(self));
     }
-    return check_open(self->loop) && queue(self, data, view, sent);
+    if ((view == nullptr || bytes <= copied_bytes_max) && may_collect(self, bytes)) [[likely]] {
+        if (!append_rest(self->output, data, view, 0)) {
+            return false;
+        }
+        send_at_end_of_turn(self);
+        return true;
+    }
+    if (self->output.bytes > 0) {
+        return append_rest(self->output, data, view, 0) && send_waiting_now(self) &&
+               send_rest(self);
+    }
+    const void* const begin = view != nullptr ? view->buf : PyBytes_AS_STRING(data);
+    const ssize_t sent = try_send([&] { return ::send(self->fd, begin, bytes, now_flags); });
+    if (sent < 0) {
+        end_by_write_error(self, static_cast<int>(-sent));
+        return true;
+    }
+    const auto taken = static_cast<std::size_t>(sent);
+    return taken == bytes ||
+           (append_rest(self->output, data, view, taken) && send_rest(self));
 }
 
 }  // namespace
 
+void hand_over_output(stream_transport* self) noexcept {
+    if (self->output.bytes > 0 && !self->send.active()) {
+        start_send(self);
+    }
+}
+
 void drop_output(stream_transport* self) noexcept {
+    // What was collected has been written as far as the program knows: only what the kernel would
+    // not have taken is lost.
+    if (self->output.bytes > 0 && !self->send.active() && self->open && has_core(self)) {
+        try {
+            gather(self->output);
+            static_cast<void>(::sendmsg(self->fd, &self->output.message, now_flags));
+        } catch (const std::bad_alloc&) {
+        }
+    }
     if (self->send.active()) {
         self->dropped = true;  // what the kernel reads stays until it is done
         self->output.bytes = 0;
@@ -298,10 +369,8 @@ void stream_sent(operation& op, const completion& what) noexcept {
             report(self->loop, "protocol.resume_writing() failed");
         }
         if (self->output.bytes == 0) {
-            if (!self->send.active()) {
-                all_sent(self);
-            }
-        } else if (!self->send.active() && has_core(self)) {
+            all_sent(self);
+        } else if (!self->send.active()) {
             start_send(self);
         }
     }
@@ -319,6 +388,16 @@ bool maybe_pause_protocol(stream_transport* self) noexcept {
     }
     self->protocol_paused = 1;
     return call_flow_control(self, stream_names().pause_writing, "protocol.pause_writing() failed");
+}
+
+// _maybe_pause_protocol(): the limits have changed, maybe to less than what is collected.
+PyObject* stream_maybe_pause(PyObject* object, PyObject*) noexcept {
+    stream_transport* const self = as_stream(object);
+    const bool much = self->output.bytes > static_cast<std::size_t>(self->high_water);
+    const bool done = much && !self->send.active() && !self->closing
+                          ? send_waiting_now(self) && send_rest(self)
+                          : maybe_pause_protocol(self);
+    return done ? new_reference(Py_None) : nullptr;
 }
 
 PyObject* stream_write(PyObject* object, PyObject* data) noexcept {

@@ -328,10 +328,6 @@ PyObject* get_write_buffer_limits(PyObject* object, PyObject*) noexcept {
     return Py_BuildValue("(nn)", as_stream(object)->low_water, as_stream(object)->high_water);
 }
 
-PyObject* method_maybe_pause(PyObject* object, PyObject*) noexcept {
-    return maybe_pause_protocol(as_stream(object)) ? new_reference(Py_None) : nullptr;
-}
-
 PyObject* can_write_eof(PyObject*, PyObject*) noexcept { Py_RETURN_TRUE; }
 
 PyObject* get_loop(PyObject* object, void*) noexcept {
@@ -371,7 +367,7 @@ PyMethodDef methods[] = {
     {"get_write_buffer_limits", get_write_buffer_limits, METH_NOARGS, "(low, high) in bytes."},
     {"get_extra_info", as_method(stream_get_extra_info), METH_FASTCALL | METH_KEYWORDS,
      "get_extra_info($self, name, default=None)\n--\n\n'socket', 'sockname' or 'peername'."},
-    {"_maybe_pause_protocol", method_maybe_pause, METH_NOARGS, nullptr},
+    {"_maybe_pause_protocol", stream_maybe_pause, METH_NOARGS, nullptr},
     {"_force_close", method_force_close, METH_O, nullptr},
     {"_call_connection_lost", call_connection_lost, METH_O, nullptr},
     {"_make_empty_waiter", stream_make_empty_waiter, METH_NOARGS, nullptr},

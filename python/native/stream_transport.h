@@ -3,11 +3,10 @@
 // (ringlet/_transport.py).
 //
 // Receiving is one multishot operation; what comes is copied into an object for the protocol and
-// its buffer given back at once. write() sends directly while nothing waits, and what the kernel
-// does not take then goes by one operation at a time. While any operation is active the loop holds
-// a reference (live_owner.h), and the descriptor stays open: closing asks the operations to end,
-// and the last one to end closes it, though to Python the transport is closed before.
-// Guarded by the GIL; everything but the handlers of operations may raise.
+// its buffer given back at once. Sending is described in stream_send.cpp. While any operation is
+// active the loop holds a reference (live_owner.h), and the descriptor stays open: closing asks the
+// operations to end, and the last one to end closes it, though to Python the transport is closed
+// before. Guarded by the GIL; everything but the handlers of operations may raise.
 #pragma once
 
 #include <sys/socket.h>
@@ -134,10 +133,13 @@ PyObject* stream_deliver(PyObject*, PyObject*) noexcept;
 
 // Sending (stream_send.cpp).
 void stream_sent(operation& op, const completion& what) noexcept;
+// What was collected in this turn; and what abort() does with what waits.
+void hand_over_output(stream_transport* self) noexcept;
 void drop_output(stream_transport* self) noexcept;
 // False with exception set.
 bool maybe_pause_protocol(stream_transport* self) noexcept;
 PyObject* stream_write(PyObject*, PyObject*) noexcept;
+PyObject* stream_maybe_pause(PyObject*, PyObject*) noexcept;
 PyObject* stream_writelines(PyObject*, PyObject*) noexcept;
 PyObject* stream_write_eof(PyObject*, PyObject*) noexcept;
 PyObject* stream_make_empty_waiter(PyObject*, PyObject*) noexcept;

@@ -391,6 +391,55 @@ def test_abort_drops_what_waits_close_sends_it(run):
     run(main())
 
 
+def test_what_was_written_last_is_sent_though_the_loop_ends(loop):
+    async def main():
+        protocol, peer = await connected()
+        protocol.transport.pause_reading()
+        protocol.transport.write(b'last ')
+        protocol.transport.write(b'words')
+        return protocol, peer
+
+    protocol, peer = loop.run_until_complete(main())
+    assert peer.recv(100) == b'last words'
+    protocol.transport.write(b'between runs')
+    assert peer.recv(100) == b'between runs'
+    with pytest.warns(ResourceWarning):
+        loop.close()
+        del protocol
+        gc.collect()
+    assert peer.recv(100) == b''
+    peer.close()
+
+
+@pytest.mark.parametrize('end', ['abort', 'close', 'write_eof'])
+def test_a_small_write_arrives_whatever_comes_next(run, end):
+    async def main():
+        protocol, peer = await connected()
+        protocol.transport.write(b'refused')
+        getattr(protocol.transport, end)()
+        assert await in_thread(lambda: read_all(peer)) == b'refused'
+        peer.close()
+        await protocol.until(lost)
+
+    run(main())
+
+
+def test_without_room_to_collect_every_write_goes_at_once(run):
+    async def main():
+        protocol, peer = await connected()
+        protocol.transport.write(b'collected ')
+        protocol.transport.set_write_buffer_limits(high=0)
+        protocol.transport.write(b'now')
+        assert protocol.transport.get_write_buffer_size() == 0
+        assert peer.recv(100) == b'collected now'
+        protocol.transport.close()
+        await protocol.until(lost)
+        assert protocol.told == ['made', 'lost']
+        peer.close()
+
+    run(main())
+
+
 @pytest.mark.parametrize('where', ['connection_made', 'data_received', 'eof_received',
                                    'pause_writing', 'connection_lost', 'get_buffer'])
 def test_what_a_callback_raises_is_reported(loop, run, where):

@@ -324,6 +324,7 @@ def test_tls_runs_in_tls(run, contexts):
 
             async def upgrade(self):
                 inner = Recorder()
+                self.transport.write(b'?')  # what the client sends from now on is for the inner one
                 twice = await loop.start_tls(self.transport, inner, contexts[0], server_side=True)
                 await until(lambda: len(inner.received) == 200_000)
                 twice.write(inner.received)
@@ -331,6 +332,7 @@ def test_tls_runs_in_tls(run, contexts):
         server, port = await serve(Outer, contexts[0])
         transport, recorder = await connect(port, contexts[1])
         transport.write(b'!')
+        await until(lambda: recorder.received == b'?')
         inner = Recorder()
         twice = await loop.start_tls(transport, inner, contexts[1], server_hostname='localhost')
         data = os.urandom(200_000)
