@@ -12,6 +12,7 @@
 // call_soon_threadsafe may be called by a thread that does not run the loop.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -46,6 +47,7 @@ struct loop_object {
     PyThreadState* thread_state;          // while the GIL is released
     PyObject* fatal;                      // SystemExit or KeyboardInterrupt out of a dispatch
     unsigned long thread;                 // the only one that may run it; 0: any
+    std::uint64_t turn;                   // under way; no other, of any loop, has this number
     bool had_ready;                       // when this turn began; those run before what it brings
     bool asleep;                          // in a wait that can block
     bool running;                         // in a _run_once()

@@ -67,6 +67,8 @@ bool turn(loop_object* loop) {
     if (!loop->timers.empty() || loop->next_timer.pending()) {
         set_alarm(loop);
     }
+    static std::uint64_t turns = 0;  // guarded by the GIL
+    loop->turn = ++turns;
     loop->had_ready = !loop->ready.empty();
     loop->dispatching = true;
     loop->core->run_once(!loop->had_ready && !loop->stopping);

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "python/native/names.h"
+#include "python/native/socket_fields.h"
 #include "python/native/socket_try.h"
 #include "python/native/socket_wait.h"
 
@@ -71,10 +72,39 @@ PyTypeObject* socket_type = nullptr;  // socket.socket
 
 socket_call* as_call(PyObject* object) noexcept { return reinterpret_cast<socket_call*>(object); }
 
-// -1 with an exception set, or for a socket that is closed.
+// -1 with an exception set, or for a socket that is closed. Before 3.11 others than socket.socket's
+// may come here.
 int descriptor_of(PyObject* socket) noexcept {
+    if (Py_TYPE(socket) == socket_type) [[likely]] {
+        return descriptor_of_socket(socket);
+    }
     owned number(PyObject_CallMethodNoArgs(socket, names().fileno));
     return number ? static_cast<int>(PyLong_AsLong(number.get())) : -1;
+}
+
+// The turn in which a receive got all that a stream had, by descriptor: another one in this turn
+// will have to wait, and the poll that it asks for at once tells soon enough if that is wrong.
+constexpr unsigned descriptors_remembered = 4096;
+std::uint64_t drained[descriptors_remembered];  // guarded by the GIL
+
+std::uint64_t& drained_at(int fd) noexcept {
+    return drained[static_cast<unsigned>(fd) % descriptors_remembered];
+}
+
+attempt receive_some(socket_call* call, int fd, PyObject*& result) noexcept {
+    if (call->state == call_state::fresh && fd >= 0 && drained_at(fd) == call->loop->turn &&
+        call->loop->turn != 0 && is_stream_socket(call->socket)) {
+        drained_at(fd) = 0;
+        return attempt::would_block;
+    }
+    bool all = false;
+    const attempt how = call->kind == call_kind::recv
+                            ? receive(fd, call->arguments[0], result, all)
+                            : receive_into(fd, call->arguments[0], result, all);
+    if (how == attempt::done && fd >= 0) {
+        drained_at(fd) = all ? call->loop->turn : 0;
+    }
+    return how;
 }
 
 attempt send_all(socket_call* call, int fd, PyObject*& result) noexcept {
@@ -136,8 +166,8 @@ attempt try_call(socket_call* call, PyObject*& result) noexcept {
         return attempt::failed;
     }
     switch (call->kind) {
-        case call_kind::recv: return receive(fd, call->arguments[0], result);
-        case call_kind::recv_into: return receive_into(fd, call->arguments[0], result);
+        case call_kind::recv:
+        case call_kind::recv_into: return receive_some(call, fd, result);
         default: return send_all(call, fd, result);
     }
 }
@@ -146,16 +176,19 @@ attempt try_call(socket_call* call, PyObject*& result) noexcept {
 
 // asyncio's rule: not on a descriptor that a transport reads and writes.
 bool check_no_transport(loop_object* loop, int fd) noexcept {
-    owned number(PyLong_FromLong(fd));
-    if (!number) {
-        return false;
-    }
     if (loop->transports == nullptr) {
         owned all(PyObject_GetAttrString(as_object(loop), "_transports"));
         loop->transports = all ? PyObject_GetAttrString(all.get(), "data") : nullptr;
         if (loop->transports == nullptr) {
             return false;
         }
+    }
+    if (PyDict_GET_SIZE(loop->transports) == 0) {
+        return true;
+    }
+    owned number(PyLong_FromLong(fd));
+    if (!number) {
+        return false;
     }
     if (PyDict_GetItemWithError(loop->transports, number.get()) == nullptr) {
         return !PyErr_Occurred();
@@ -255,8 +288,8 @@ attempt step(socket_call* call, PyObject*& result) noexcept {
     }
     attempt how = attempt::failed;
     if (call->state == call_state::waiting || !call->loop->debug || check_non_blocking(call)) {
-        call->state = call_state::waiting;
         how = try_call(call, result);
+        call->state = call_state::waiting;
     }
     if (how == attempt::would_block) {
         result = wait_for(call);

@@ -38,7 +38,7 @@ attempt outcome_of(ssize_t result) noexcept {
     return PyErr_Occurred() ? attempt::failed : failure(errno);
 }
 
-attempt receive_direct(int fd, Py_ssize_t size, PyObject*& result) noexcept {
+attempt receive_direct(int fd, Py_ssize_t size, PyObject*& result, bool& all) noexcept {
     PyObject* bytes = PyBytes_FromStringAndSize(nullptr, size);
     if (bytes == nullptr) {
         return attempt::failed;
@@ -51,6 +51,7 @@ attempt receive_direct(int fd, Py_ssize_t size, PyObject*& result) noexcept {
         Py_DECREF(bytes);
         return how;
     }
+    all = got > 0 && got < size;
     if (got != size && _PyBytes_Resize(&bytes, got) < 0) {
         return attempt::failed;
     }
@@ -60,7 +61,7 @@ attempt receive_direct(int fd, Py_ssize_t size, PyObject*& result) noexcept {
 
 }  // namespace
 
-attempt receive(int fd, PyObject* limit, PyObject*& result) noexcept {
+attempt receive(int fd, PyObject* limit, PyObject*& result, bool& all) noexcept {
     const Py_ssize_t size = PyNumber_AsSsize_t(limit, PyExc_OverflowError);
     if (size == -1 && PyErr_Occurred()) {
         return attempt::failed;
@@ -70,7 +71,7 @@ attempt receive(int fd, PyObject* limit, PyObject*& result) noexcept {
         return attempt::failed;
     }
     if (size <= direct_bytes || size > kept_bytes) {
-        return receive_direct(fd, size, result);
+        return receive_direct(fd, size, result, all);
     }
     static char kept[kept_bytes];  // guarded by the GIL
     const ssize_t got = repeated(
@@ -79,11 +80,12 @@ attempt receive(int fd, PyObject* limit, PyObject*& result) noexcept {
     if (how != attempt::done) {
         return how;
     }
+    all = got > 0 && got < size;
     result = PyBytes_FromStringAndSize(kept, got);
     return result != nullptr ? attempt::done : attempt::failed;
 }
 
-attempt receive_into(int fd, PyObject* buffer, PyObject*& result) noexcept {
+attempt receive_into(int fd, PyObject* buffer, PyObject*& result, bool& all) noexcept {
     Py_buffer view;
     if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
         return attempt::failed;
@@ -91,6 +93,7 @@ attempt receive_into(int fd, PyObject* buffer, PyObject*& result) noexcept {
     const ssize_t got = repeated(
         [&] { return ::recv(fd, view.buf, static_cast<std::size_t>(view.len), MSG_DONTWAIT); });
     const attempt how = outcome_of(got);
+    all = got > 0 && got < view.len;
     PyBuffer_Release(&view);
     if (how != attempt::done) {
         return how;

@@ -15,10 +15,10 @@ enum class attempt : std::uint8_t {
     failed  // with an exception set
 };
 
-// recv(): at most as many bytes as `size`, an int, says.
-attempt receive(int fd, PyObject* size, PyObject*& result) noexcept;
+// recv(): at most as many bytes as `limit`, an int, says. `all` tells that there was room for more.
+attempt receive(int fd, PyObject* limit, PyObject*& result, bool& all) noexcept;
 // recv_into(): as many bytes as fit; the result is how many.
-attempt receive_into(int fd, PyObject* buffer, PyObject*& result) noexcept;
+attempt receive_into(int fd, PyObject* buffer, PyObject*& result, bool& all) noexcept;
 // Done once all is sent; `sent` counts on from what earlier tries sent of it.
 attempt send_rest(int fd, const Py_buffer& data, Py_ssize_t& sent) noexcept;
 // A method of the socket object, arguments[0], that raises BlockingIOError when it would block.

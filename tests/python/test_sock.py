@@ -35,6 +35,41 @@ def test_recv_waits_for_data(loop, run, pair):
     run(main())
 
 
+def test_data_that_came_since_the_last_receive_is_not_missed(loop, run, pair):
+    left, right = pair
+
+    async def main():
+        for number in range(200):
+            right.send(b'%d' % number)
+            if number % 3 == 0:
+                await asyncio.sleep(0)
+            assert await loop.sock_recv(left, 100) == b'%d' % number
+            right.send(b'ab')
+            assert await loop.sock_recv(left, 1) == b'a'
+            assert await loop.sock_recv_into(left, bytearray(5)) == 1
+        right.close()
+        assert await loop.sock_recv(left, 100) == b''
+        assert await loop.sock_recv(left, 100) == b''
+
+    run(main())
+
+
+def test_bursts_of_datagrams_are_taken_without_a_turn_each(loop, run):
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    left.setblocking(False)
+
+    async def main():
+        for number in range(5):
+            right.send(b'%d' % number)
+        turns = loop.stats()['turns']
+        got = [await loop.sock_recv(left, 100) for _ in range(5)]
+        assert got == [b'0', b'1', b'2', b'3', b'4']
+        assert loop.stats()['turns'] == turns
+
+    with left, right:
+        run(main())
+
+
 @pytest.mark.parametrize('limit', [0, 1, 1000, 65536, 65537, 1 << 20, (1 << 20) + 1])
 def test_recv_returns_at_most_its_limit(loop, run, pair, limit):
     left, right = pair

@@ -152,6 +152,17 @@ def test_waits_go_on_when_another_thread_runs_the_loop(loop, pair):
     assert task.result() == b'there'
 
 
+def test_waits_go_on_when_another_thread_runs_the_loop(loop, pair):
+    left, right = pair
+    task = loop.create_task(loop.sock_recv(left, 10))
+    loop.run_until_complete(settle())
+    right.send(b'there')
+    thread = threading.Thread(target=loop.run_until_complete, args=(task,))
+    thread.start()
+    thread.join(10)
+    assert task.result() == b'there'
+
+
 def test_another_threads_loop_is_left_alone(loop, run, pair):
     left, _ = pair
     asleep = threading.Event()
