@@ -39,6 +39,11 @@ else:
             transport.write = self._app_write
             return transport
 
+        def connection_lost(self, exc):
+            if self._app_transport is not None:  # whoever keeps it keeps no more than that
+                self._app_transport.__dict__.pop('write', None)
+            super().connection_lost(exc)
+
         # Called by the native half.
 
         def _ciphertext(self, data):
