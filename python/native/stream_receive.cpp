@@ -9,8 +9,10 @@
 namespace ringlet::python {
 namespace {
 
+// What was kept goes first: with it undelivered, more would only be kept as well.
 bool wants_data(const stream_transport* self) noexcept {
-    return self->begun && !self->paused && !self->closing && !self->ended;
+    return self->begun && !self->paused && !self->closing && !self->ended &&
+           self->kept == nullptr;
 }
 
 // A callback of the protocol in the connection's context. Null when it failed and the connection
@@ -91,12 +93,20 @@ std::size_t deliver_into_buffer(stream_transport* self, const char* data,
     return done ? taken : 0;
 }
 
-void keep(stream_transport* self, const char* data, std::size_t bytes) noexcept {
-    owned object(PyBytes_FromStringAndSize(data, static_cast<Py_ssize_t>(bytes)));
-    if (object && self->kept == nullptr) {
+void keep_object(stream_transport* self, PyObject* bytes) noexcept {
+    if (self->kept == nullptr) {
         self->kept = PyList_New(0);
     }
-    if (!object || self->kept == nullptr || PyList_Append(self->kept, object.get()) < 0) {
+    if (self->kept == nullptr || PyList_Append(self->kept, bytes) < 0) {
+        lack_memory(self);
+    }
+}
+
+void keep(stream_transport* self, const char* data, std::size_t bytes) noexcept {
+    owned object(PyBytes_FromStringAndSize(data, static_cast<Py_ssize_t>(bytes)));
+    if (object) {
+        keep_object(self, object.get());
+    } else {
         lack_memory(self);
     }
 }
@@ -334,12 +344,23 @@ PyObject* stream_deliver(PyObject* object, PyObject*) noexcept {
     owned list(self->paused ? nullptr : std::exchange(self->kept, nullptr));
     for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list.get()); ++i) {
         PyObject* const bytes = PyList_GET_ITEM(list.get(), i);
-        deliver(self, PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
+        if (self->closing) {
+            break;
+        }
+        if (self->paused || self->kept != nullptr) {
+            keep_object(self, bytes);  // again, behind the rest of the one that was too much
+        } else if (self->get_buffer == nullptr) {
+            deliver_object(self, bytes);
+        } else {
+            deliver(self, PyBytes_AS_STRING(bytes),
+                    static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
+        }
     }
     if (!self->paused && self->kept == nullptr && std::exchange(self->end_kept, false) &&
         !self->closing) {
         tell_end(self);
     }
+    start_receiving(self);
     Py_RETURN_NONE;
 }
 

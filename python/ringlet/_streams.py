@@ -19,6 +19,7 @@ class Streams:
 
     def _start_serving(self, protocol_factory, sock, sslcontext=None, server=None, backlog=100,
                        *timeouts):
+        self._ensure_fd_no_transport(sock)
         call = (protocol_factory, sock, sslcontext, server, backlog, *timeouts)
         self._acceptors[sock.fileno()] = _native.Acceptor(
             self, sock.fileno(), None if sslcontext else protocol_factory, SocketTransport, server,

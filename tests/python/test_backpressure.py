@@ -1,0 +1,89 @@
+"""A protocol that pauses reading holds its peer back, however often it does so."""
+
+import asyncio
+
+SIZE = 64 << 20
+AHEAD_MAX = 24 << 20  # what sockets, kernel and loop may hold between the two
+
+
+class Sink(asyncio.Protocol):
+    """Pauses at each piece it gets, and goes on in the next turn if `again` says so."""
+
+    def __init__(self, again):
+        self.again = again
+        self.got = bytearray()
+        self.over = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.got += data
+        self.transport.pause_reading()
+        if self.again:
+            asyncio.get_running_loop().call_soon(self.transport.resume_reading)
+
+    def connection_lost(self, exc):
+        self.over.set_result(exc)
+
+
+async def pair(again):
+    loop = asyncio.get_running_loop()
+    made = loop.create_future()
+
+    def factory():
+        made.set_result(Sink(again))
+        return made.result()
+
+    server = await loop.create_server(factory, '127.0.0.1', 0)
+    source, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname())
+    server.close()
+    return source, await made
+
+
+def test_a_peer_that_reads_nothing_is_sent_little(run):
+    async def main():
+        source, sink = await pair(again=False)
+        source.write(bytes(SIZE))
+        await asyncio.sleep(0.3)
+        assert SIZE - source.get_write_buffer_size() < AHEAD_MAX
+        assert len(sink.got) < AHEAD_MAX
+        source.abort()
+        sink.transport.abort()
+        await sink.over
+
+    run(main())
+
+
+def test_a_peer_that_pauses_at_each_piece_gets_all_in_order_and_in_time(run):
+    async def main():
+        source, sink = await pair(again=True)
+        content = bytes(range(256)) * 4096 * 16
+        ahead = 0
+        for _ in range(4):
+            source.write(content)
+        source.close()
+        while not sink.over.done():
+            sent = 4 * len(content) - source.get_write_buffer_size()
+            ahead = max(ahead, sent - len(sink.got))
+            await asyncio.sleep(0)
+        assert await sink.over is None
+        assert sink.got == content * 4
+        assert ahead < AHEAD_MAX
+
+    run(main())
+
+
+def test_what_came_before_the_end_is_delivered_before_the_end(run):
+    async def main():
+        source, sink = await pair(again=False)
+        source.write(b'x' * 300_000)
+        source.close()
+        while len(sink.got) < 300_000:
+            assert not sink.over.done()
+            sink.transport.resume_reading()
+            await asyncio.sleep(0.01)
+        sink.transport.resume_reading()
+        assert await sink.over is None
+
+    run(main())
