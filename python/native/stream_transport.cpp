@@ -349,7 +349,8 @@ PyObject* get_polling(PyObject* object, void*) noexcept {
 }
 
 PyMethodDef methods[] = {
-    {"write", stream_write, METH_O, "write($self, data, /)\n--\n\nSends data without waiting for it."},
+    {"write", stream_write, METH_O,
+     "write($self, data, /)\n--\n\nSends data without waiting for it."},
     {"writelines", stream_writelines, METH_O,
      "writelines($self, list_of_data, /)\n--\n\nSends all of it without waiting."},
     {"write_eof", stream_write_eof, METH_NOARGS, "Ends our direction behind what was written."},
