@@ -3,7 +3,13 @@
 ringlet_find(llhttp libllhttp 9.2.1 llhttp.h llhttp
              "install libllhttp-dev (in Debian 13 and newer), or run scripts/setup on Debian 12")
 if(NOT ringlet_llhttp_library MATCHES "\\.a$")
-    message(FATAL_ERROR "Ringlet needs the static libllhttp.a, and found ${ringlet_llhttp_library}")
+    if(NOT SKBUILD)
+        message(FATAL_ERROR
+                "Ringlet needs the static libllhttp.a, and found ${ringlet_llhttp_library}")
+    endif()
+    # A wheel has nobody who links it, and auditwheel puts shared libraries into it.
+    list(APPEND ringlet_link_targets ringlet::llhttp)
+    return()
 endif()
 
 set(llhttp_folder ${CMAKE_CURRENT_BINARY_DIR}/llhttp)
