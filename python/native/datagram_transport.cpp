@@ -484,7 +484,7 @@ PyObject* get_waiting(PyObject* object, void*) noexcept {
 
 PyMethodDef methods[] = {
     {"sendto", as_method(send_to), METH_FASTCALL | METH_KEYWORDS,
-     "sendto(data, addr=None)\n--\n\nSee asyncio.DatagramTransport.sendto."},
+     "sendto($self, data, addr=None)\n--\n\nSee asyncio.DatagramTransport.sendto."},
     {"_add_reader", add_reader, METH_VARARGS, nullptr},
     {"_read_ready", read_ready, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr}};

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import socket
 import time
+import weakref
 
 import pytest
 import ringlet
@@ -111,13 +112,14 @@ def test_a_child_that_collects_the_inherited_loop_does_no_harm(driver):
     heard = []
     loop.add_reader(ours, lambda: heard.append(os.read(ours, 1)))
     loop.run_until_complete(asyncio.sleep(0.001))
-    kept = [loop]
+    kept, gone = [loop], weakref.ref(loop)
 
     def collect():
         nonlocal loop
         loop = None
         kept.clear()
-        return gc.collect() > 0
+        gc.collect()
+        return gone() is None
 
     assert in_child(collect) == 'True'
     os.write(theirs, b'a')
