@@ -66,6 +66,8 @@ inline PyObject* as_object(loop_object* loop) noexcept { return reinterpret_cast
 bool check_open(loop_object* loop) noexcept;
 // False, with RuntimeError set, in a thread other than the one the loop has to stay with.
 bool check_thread(loop_object* loop) noexcept;
+// asyncio's rule: not on a descriptor that a transport reads and writes. False with RuntimeError.
+bool check_no_transport(loop_object* loop, int fd) noexcept;
 // Takes over the reference to a handle that is to run. False with MemoryError set.
 [[nodiscard]] bool make_ready(loop_object* loop, PyObject* handle) noexcept;
 // Wakes the loop if it sleeps; any thread with the GIL.
@@ -95,6 +97,11 @@ PyObject* loop_add_reader(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
 PyObject* loop_add_writer(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
 PyObject* loop_remove_reader(PyObject*, PyObject*) noexcept;
 PyObject* loop_remove_writer(PyObject*, PyObject*) noexcept;
+// ... for asyncio's own transports: they return the handle, and do not ask whose descriptor it is.
+PyObject* loop_add_reader_unchecked(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
+PyObject* loop_add_writer_unchecked(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
+PyObject* loop_remove_reader_unchecked(PyObject*, PyObject*) noexcept;
+PyObject* loop_remove_writer_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_watched(PyObject*, PyObject*) noexcept;
 // Lets go of everything it waits for. Python code may run in here.
 void close_loop(loop_object* loop) noexcept;

@@ -174,30 +174,6 @@ attempt try_call(socket_call* call, PyObject*& result) noexcept {
 
 // --- waiting ---
 
-// asyncio's rule: not on a descriptor that a transport reads and writes.
-bool check_no_transport(loop_object* loop, int fd) noexcept {
-    if (loop->transports == nullptr) {
-        owned all(PyObject_GetAttrString(as_object(loop), "_transports"));
-        loop->transports = all ? PyObject_GetAttrString(all.get(), "data") : nullptr;
-        if (loop->transports == nullptr) {
-            return false;
-        }
-    }
-    if (PyDict_GET_SIZE(loop->transports) == 0) {
-        return true;
-    }
-    owned number(PyLong_FromLong(fd));
-    if (!number) {
-        return false;
-    }
-    if (PyDict_GetItemWithError(loop->transports, number.get()) == nullptr) {
-        return !PyErr_Occurred();
-    }
-    return owned(PyObject_CallMethod(as_object(loop), "_ensure_fd_no_transport", "O",
-                                     number.get()))
-        .operator bool();
-}
-
 void end_wait(operation& op, const completion& what) noexcept {
     auto& wait = static_cast<socket_wait&>(op);
     loop_object* const loop = wait.loop;

@@ -166,6 +166,29 @@ void watcher::forget() noexcept {
     }
 }
 
+bool check_no_transport(loop_object* loop, int fd) noexcept {
+    if (loop->transports == nullptr) {
+        owned all(PyObject_GetAttrString(as_object(loop), "_transports"));
+        loop->transports = all ? PyObject_GetAttrString(all.get(), "data") : nullptr;
+        if (loop->transports == nullptr) {
+            return false;
+        }
+    }
+    if (PyDict_GET_SIZE(loop->transports) == 0) {
+        return true;
+    }
+    owned number(PyLong_FromLong(fd));
+    if (!number) {
+        return false;
+    }
+    if (PyDict_GetItemWithError(loop->transports, number.get()) == nullptr) {
+        return !PyErr_Occurred();
+    }
+    return owned(PyObject_CallMethod(as_object(loop), "_ensure_fd_no_transport", "O",
+                                     number.get()))
+        .operator bool();
+}
+
 // --- the loop's methods ---
 
 namespace {
@@ -214,8 +237,11 @@ PyObject* new_handle(loop_object* loop, PyObject* const* arguments, Py_ssize_t c
     return reinterpret_cast<PyObject*>(handle);
 }
 
-PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
-              watcher::side which) noexcept {
+// Who asks: asyncio's own transports, or the user, who may not watch a transport's descriptor.
+enum class asker { transport, user };
+
+PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count, watcher::side which,
+              asker who) noexcept {
     loop_object* const loop = as_loop(self);
     if (!check_open(loop)) {
         return nullptr;
@@ -225,7 +251,7 @@ PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
         return nullptr;
     }
     const int fd = descriptor_of(arguments[0]);
-    if (fd < 0) {
+    if (fd < 0 || (who == asker::user && !check_no_transport(loop, fd))) {
         return nullptr;
     }
     owned handle(new_handle(loop, arguments, count));
@@ -246,17 +272,17 @@ PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
             Py_DECREF(handle.get());
             return nullptr;
         }
-        return handle.release();
+        return who == asker::user ? new_reference(Py_None) : handle.release();
     });
 }
 
-PyObject* remove(PyObject* self, PyObject* file, watcher::side which) noexcept {
+PyObject* remove(PyObject* self, PyObject* file, watcher::side which, asker who) noexcept {
     loop_object* const loop = as_loop(self);
     if (loop->closed) {
         Py_RETURN_FALSE;
     }
     const int fd = descriptor_of(file);
-    if (fd < 0) {
+    if (fd < 0 || (who == asker::user && !check_no_transport(loop, fd))) {
         return nullptr;
     }
     watcher* const watched = find(loop, fd);
@@ -266,19 +292,37 @@ PyObject* remove(PyObject* self, PyObject* file, watcher::side which) noexcept {
 }  // namespace
 
 PyObject* loop_add_reader(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
-    return add(self, arguments, count, watcher::reading);
+    return add(self, arguments, count, watcher::reading, asker::user);
+}
+
+PyObject* loop_add_reader_unchecked(PyObject* self, PyObject* const* arguments,
+                                    Py_ssize_t count) noexcept {
+    return add(self, arguments, count, watcher::reading, asker::transport);
 }
 
 PyObject* loop_add_writer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
-    return add(self, arguments, count, watcher::writing);
+    return add(self, arguments, count, watcher::writing, asker::user);
+}
+
+PyObject* loop_add_writer_unchecked(PyObject* self, PyObject* const* arguments,
+                                    Py_ssize_t count) noexcept {
+    return add(self, arguments, count, watcher::writing, asker::transport);
 }
 
 PyObject* loop_remove_reader(PyObject* self, PyObject* file) noexcept {
-    return remove(self, file, watcher::reading);
+    return remove(self, file, watcher::reading, asker::user);
+}
+
+PyObject* loop_remove_reader_unchecked(PyObject* self, PyObject* file) noexcept {
+    return remove(self, file, watcher::reading, asker::transport);
 }
 
 PyObject* loop_remove_writer(PyObject* self, PyObject* file) noexcept {
-    return remove(self, file, watcher::writing);
+    return remove(self, file, watcher::writing, asker::user);
+}
+
+PyObject* loop_remove_writer_unchecked(PyObject* self, PyObject* file) noexcept {
+    return remove(self, file, watcher::writing, asker::transport);
 }
 
 // [(fd, reader or None, writer or None), ...]
