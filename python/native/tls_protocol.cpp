@@ -570,11 +570,9 @@ int take_ciphertext(PyObject* protocol, const char* data, Py_ssize_t size) noexc
 }
 
 bool set_up_tls(PyObject* module) noexcept {
-#if PY_VERSION_HEX < 0x030b0000
-    // asyncio's SSLProtocol was another one then.
-    static_cast<void>(module);
-    return true;
-#else
+    if (PY_VERSION_HEX < 0x030b0000) {
+        return true;  // asyncio's SSLProtocol was another one then
+    }
     constexpr unsigned long flags =
         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC;
     protocol_type.tp_name = "ringlet._native.TlsProtocol";
@@ -588,7 +586,6 @@ bool set_up_tls(PyObject* module) noexcept {
     protocol_type.tp_members = protocol_members;
     return find_names() && PyModule_AddType(module, &protocol_type) == 0 &&
            PyModule_AddFunctions(module, functions) == 0;
-#endif
 }
 
 }  // namespace ringlet::python
