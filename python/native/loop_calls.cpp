@@ -254,8 +254,23 @@ PyObject* loop_create_task(PyObject* self, PyObject* const* arguments, Py_ssize_
                                1 + static_cast<std::size_t>(count), keywords);
 }
 
+// As a call of the class with loop=self, but for the dict of keywords, which is made once.
 PyObject* loop_create_future(PyObject* self, PyObject*) noexcept {
-    return PyObject_Vectorcall(names().future_class, &self, 0, names().loop_keyword);
+    loop_object* const loop = as_loop(self);
+    static PyObject* const nothing = PyTuple_New(0);
+    if (loop->future_keywords == nullptr) [[unlikely]] {
+        loop->future_keywords = Py_BuildValue("{O:O}", names().loop, self);
+        if (loop->future_keywords == nullptr) {
+            return nullptr;
+        }
+    }
+    owned keywords = owned::share(loop->future_keywords);
+    auto* const type = reinterpret_cast<PyTypeObject*>(names().future_class);
+    owned future(type->tp_new(type, nothing, keywords.get()));
+    if (!future || type->tp_init(future.get(), nothing, keywords.get()) < 0) {
+        return nullptr;
+    }
+    return future.release();
 }
 
 // For handles made elsewhere: anything with _run() and _cancelled.

@@ -62,6 +62,7 @@ int initialize(PyObject* self, PyObject*, PyObject*) noexcept {
 int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
     loop_object* const loop = as_loop(self);
     Py_VISIT(loop->task_factory);
+    Py_VISIT(loop->future_keywords);
     Py_VISIT(loop->fatal);
     Py_VISIT(loop->transports);
     for (std::size_t i = 0; i < loop->ready.size(); ++i) {
@@ -92,6 +93,7 @@ int clear(PyObject* self) noexcept {
     loop_object* const loop = as_loop(self);
     close_loop(loop);
     Py_CLEAR(loop->task_factory);
+    Py_CLEAR(loop->future_keywords);
     Py_CLEAR(loop->fatal);
     Py_CLEAR(loop->transports);
     return 0;

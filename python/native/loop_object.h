@@ -35,6 +35,7 @@ struct loop_object {
     char stopping;
     char until_stopped;  // _run_once() is called by run_forever(), and is to be all of it
     PyObject* task_factory;
+    PyObject* future_keywords;  // {"loop": the loop}, or null
 
     std::unique_ptr<ringlet::loop> core;  // null once closed
     ready_ring ready;

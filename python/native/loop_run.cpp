@@ -206,6 +206,7 @@ void report(loop_object* loop, const char* message, PyObject* transport,
 
 void close_loop(loop_object* loop) noexcept {
     loop->closed = 1;
+    Py_CLEAR(loop->future_keywords);
     while (!loop->ready.empty()) {
         PyObject* const object = loop->ready.pop();
         if (is_handle(object)) {

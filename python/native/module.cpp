@@ -7,6 +7,7 @@
 #include "python/native/names.h"
 #include "python/native/socket_call.h"
 #include "python/native/stream_names.h"
+#include "python/native/stream_reader.h"
 #include "python/native/stream_transport.h"
 #include "python/native/thread_end.h"
 #include "python/native/tls_protocol.h"
@@ -24,6 +25,7 @@ PyObject* make_module() noexcept {
     if (!module || !set_up_names() || !set_up_contexts() || !set_up_handles() ||
         !set_up_loop(module.get()) || !set_up_socket_calls(module.get()) ||
         !set_up_stream_names() || !set_up_stream_transports(module.get()) ||
+        !set_up_stream_readers(module.get()) ||
         !set_up_acceptors(module.get()) || !set_up_datagrams(module.get()) ||
         !set_up_tls(module.get()) ||
         PyModule_AddStringConstant(module.get(), "version", RINGLET_VERSION) < 0) {

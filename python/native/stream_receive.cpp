@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "python/native/stream_names.h"
+#include "python/native/stream_reader.h"
 #include "python/native/stream_transport.h"
 #include "python/native/tls_protocol.h"
 
@@ -173,6 +174,18 @@ void take_bytes(stream_transport* self, const completion& what) noexcept {
         }
         return;
     }
+    if (self->reader != nullptr) {
+        const feeding how = feed_reader(self->reader, data, bytes);
+        if (how == feeding::failed) {
+            fail(self, "Fatal error: protocol.data_received() call failed.");
+        }
+        if (how != feeding::refused) {
+            if (has_core(self)) {
+                core.give_back(what.buffer);
+            }
+            return;
+        }
+    }
     owned object(PyBytes_FromStringAndSize(data, what.result));
     core.give_back(what.buffer);
     if (object) [[likely]] {
@@ -292,6 +305,8 @@ bool adopt_protocol(stream_transport* self, PyObject* protocol) noexcept {
     if (!on_data) {
         return false;
     }
+    owned reader = buffered == 1 ? owned() : adopt_reader(protocol);
+    owned old_reader(std::exchange(self->reader, reader.release()));
     owned old_protocol(std::exchange(self->protocol, new_reference(protocol)));
     owned old_get_buffer(std::exchange(self->get_buffer, get_buffer.release()));
     owned old_on_data(std::exchange(self->on_data, on_data.release()));

@@ -51,6 +51,7 @@ int traverse(PyObject* object, visitproc visit, void* arg) noexcept {
     Py_VISIT(self->on_data);
     Py_VISIT(self->get_buffer);
     Py_VISIT(self->empty_waiter);
+    Py_VISIT(self->reader);
     Py_VISIT(self->kept);
     return 0;
 }
@@ -59,6 +60,7 @@ void drop_protocol(stream_transport* self) noexcept {
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->on_data);
     Py_CLEAR(self->get_buffer);
+    Py_CLEAR(self->reader);
 }
 
 // Only ever of garbage, which no longer wants to hear anything. Its operations, if any are active,

@@ -73,6 +73,7 @@ struct stream_transport : stream_attributes {
     PyObject* context;        // of all the protocol's callbacks
     PyObject* on_data;        // bound data_received or buffer_updated
     PyObject* get_buffer;     // bound; null for protocols that are given bytes
+    PyObject* reader;         // a weak reference: of asyncio's streams, fed directly; or null
     PyObject* kept;           // a list of bytes that came while paused, or null
     socket_names* addresses;  // both ends, as they were at first; null without memory
 

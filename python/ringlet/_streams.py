@@ -6,7 +6,7 @@ import socket
 from asyncio import constants, trsock
 from asyncio.log import logger
 
-from ringlet import _native
+from ringlet import _native, _stream_classes  # noqa: F401, the latter sets up the former
 from ringlet._transport import SocketTransport
 
 
