@@ -13,6 +13,15 @@ import pytest
 import ringlet
 
 
+def pytest_unconfigure(config):
+    """Says the counts once more, in the words of all our other tests."""
+    reporter = config.pluginmanager.get_plugin('terminalreporter')
+    if reporter is not None and not config.option.collectonly:
+        passed, failed, broken = (
+            len(reporter.stats.get(outcome, ())) for outcome in ('passed', 'failed', 'error'))
+        print(f'{passed} passed, {failed + broken} failed')
+
+
 @pytest.fixture(params=['uring', 'epoll'])
 def driver(request, monkeypatch):
     """The name of the driver that loops made in this test have."""

@@ -25,7 +25,74 @@ CPYTHON = [
     ]),
 ]
 
-UVLOOP = []
+# Every one of these fails on asyncio's own loop too: they are where uvloop means to differ from it,
+# or look at what only uvloop is made of. In the variants of the same tests for asyncio all pass.
+UVLOOP = [
+    ("it wants protocols to be called in the context that created them", None, None, [
+        "test_context.Test_UV_Context.test_create_connection_protocol",
+        "test_context.Test_UV_Context.test_create_server_manual_connection_lost",
+        "test_context.Test_UV_Context.test_create_ssl_server_connection_protocol",
+        "test_context.Test_UV_Context.test_create_ssl_server_manual_connection_lost",
+        "test_context.Test_UV_Context.test_datagram_protocol",
+        "test_context.Test_UV_Context.test_start_tls",
+        "test_context.Test_UV_Context.test_subprocess_protocol",
+    ]),
+    ("it wants an executor's threads to be named after uvloop", None, None, [
+        "test_base.TestBaseUV.test_thread_name_prefix_in_default_executor",
+    ]),
+    ("it sees if uvloop.run() refuses the loops of others", None, None, [
+        "test_runner.TestSourceCode.test_uvloop_run_2",
+    ]),
+    ("it passes an option to a subprocess that only uvloop knows", None, None, [
+        "test_process.Test_UV_Process_Delayed.test_process_delayed_stdio__paused__no_stdin",
+        "test_process.Test_UV_Process_Delayed.test_process_delayed_stdio__paused__stdin_pipe",
+    ]),
+    ("it compares the calls of dup() and close() with those of uvloop", None, None, [
+        "test_process.Test_UV_Process.test_process_double_close",
+    ]),
+    ("it wants a handler for SIGCHLD to be refused, which libuv needs for itself", None, None, [
+        "test_signals.Test_UV_Signals.test_signals_no_SIGCHLD",
+    ]),
+    ("it asks for the text of uvloop's own kind of TransportSocket", None, None, [
+        "test_sockets.TestUVSockets.test_pseudosocket",
+    ]),
+    ("it closes a socket under a wait: uvloop patches close() to come later", None, None, [
+        "test_sockets.TestUVSockets.test_socket_close_loop_and_close",
+        "test_sockets.TestUVSockets.test_socket_connect_and_close",
+        "test_sockets.TestUVSockets.test_socket_recv_and_close",
+        "test_sockets.TestUVSockets.test_socket_recv_into_and_close",
+        "test_tcp.Test_UV_TCP.test_tcp_handle_abort_in_connection_made",
+    ]),
+    ("it looks into libuv's epoll descriptor", None, None, [
+        "test_sockets.TestUVSockets.test_socket_sync_remove",
+    ]),
+    ("it wants TCP_NODELAY on a socket of protocol 0, which asyncio leaves as it is", None, None, [
+        "test_tcp.Test_UV_TCP.test_create_connection_open_con_sock",
+        "test_tcp.Test_UV_TCP.test_create_server_1",
+    ]),
+    ("it gives a get_buffer() to a protocol that is no BufferedProtocol", None, None, [
+        "test_tcp.Test_UV_TCP.test_create_server_buffered_1",
+        "test_tcp.Test_UV_TCP.test_create_server_buffered_2",
+        "test_tcp.Test_UV_TCPSSL.test_start_tls_client_buf_proto_1",
+        "test_unix.Test_UV_Unix.test_epollhup",
+    ]),
+    ("it looks into uvloop's own SSLProtocol, or wants its answer to data after an end", None, None, [
+        "test_tcp.Test_UV_TCPSSL.test_bpo_39951_discard_trailing_data",
+        "test_tcp.Test_UV_TCPSSL.test_first_data_after_wakeup",
+        "test_tcp.Test_UV_TCPSSL.test_flush_before_shutdown",
+        "test_tcp.Test_UV_TCPSSL.test_shutdown_timeout_handler_not_set",
+        "test_tcp.Test_UV_TCPSSL.test_shutdown_while_pause_reading",
+    ]),
+    ("it passes an argument that asyncio has taken away, or has not had before 3.13", None, None, [
+        "test_udp.Test_UV_UDP.test_create_datagram_endpoint_reuse_address_error",
+        "test_udp.Test_UV_UDP.test_create_datagram_endpoint_reuse_address_warning",
+    ]),
+    ("it wants errors in other words, or an error where asyncio logs one", None, None, [
+        "test_udp.Test_UV_UDP.test_send_after_close",
+        "test_udp.Test_UV_UDP.test_udp_sendto_dns",
+        "test_unix.Test_UV_Unix.test_create_unix_server_path_stream_bittype",
+    ]),
+]
 
 LISTS = {"test.test_asyncio": CPYTHON, "tests": UVLOOP}
 
