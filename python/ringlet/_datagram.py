@@ -1,6 +1,7 @@
 """The datagram transport: asyncio's own above what is native of it."""
 
 import asyncio
+import contextlib
 import socket
 from asyncio import selector_events
 
@@ -25,10 +26,22 @@ class DatagramTransport(_native.DatagramTransport, selector_events._SelectorData
         return f"<{' '.join(info)}>"
 
 
+class _NoName(str):
+    """The empty name of a peer that is there all the same: the other socket of a pair."""
+
+    def __bool__(self):
+        return True
+
+
 def make(loop, sock, protocol, address, waiter, extra):
     """The transport for a socket: asyncio's own for kinds that the native one does not know."""
     kind = selector_events._SelectorDatagramTransport
     if type(sock) is socket.socket and sock.family in (socket.AF_INET, socket.AF_INET6,
                                                        socket.AF_UNIX):
         kind = DatagramTransport
+    if sock.family == socket.AF_UNIX:
+        # asyncio asks if the name is true to know if the socket is connected.
+        with contextlib.suppress(OSError):
+            if sock.getpeername() == '':
+                extra = {**(extra or {}), 'peername': _NoName()}
     return kind(loop, sock, protocol, address, waiter, extra)

@@ -563,3 +563,30 @@ def test_what_was_ready_before_runs_before_the_datagram_is_given(loop):
     assert order == ['ready', b'datagram']
     server.close()
     loop.run_until_complete(settle())
+
+
+def test_the_sockets_of_a_pair_need_no_address(run):
+    class Receiver(asyncio.DatagramProtocol):
+        def __init__(self):
+            self.got = asyncio.Queue()
+
+        def datagram_received(self, data, addr):
+            self.got.put_nowait((data, addr))
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ends = []
+        for sock in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM):
+            sock.setblocking(False)
+            ends.append(await loop.create_datagram_endpoint(Receiver, sock=sock))
+        (source, _), (target, receiver) = ends
+        assert source.get_extra_info('peername') == ''
+        for i in range(100):  # more than the kernel queues
+            source.sendto(b'%d' % i)
+        got = [(await receiver.got.get())[0] for _ in range(100)]
+        assert got == [b'%d' % i for i in range(100)]
+        source.close()
+        target.close()
+        await asyncio.sleep(0)
+
+    run(main())
