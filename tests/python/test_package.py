@@ -77,7 +77,8 @@ def test_importing_costs_little_more_than_importing_asyncio():
         return float(said)
 
     both = [(seconds('asyncio'), seconds('ringlet')) for _ in range(12)]
-    assert min(ours for _, ours in both) - min(asyncios for asyncios, _ in both) < 0.005
+    asyncios, ours = (min(times) for times in zip(*both))
+    assert ours < asyncios * 1.3  # 5 ms where asyncio takes 17
 
 
 def test_run_returns_the_result(driver):
