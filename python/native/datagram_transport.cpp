@@ -230,9 +230,13 @@ void readable(operation& op, const completion& what) noexcept {
     loop->core->start(wait);
 }
 
+bool has_loop(const datagram_transport* self) noexcept {
+    return self->loop != nullptr && PyObject_TypeCheck(self->loop, loop_type);
+}
+
 // Waits for datagrams from now on. False with an exception set.
 bool start_waiting(datagram_transport* self) noexcept {
-    if (self->wait != nullptr || !PyObject_TypeCheck(self->loop, loop_type)) {
+    if (self->wait != nullptr || !has_loop(self)) {
         return true;
     }
     loop_object* const loop = as_loop(self->loop);
@@ -253,7 +257,7 @@ bool start_waiting(datagram_transport* self) noexcept {
 // _add_reader(fd, callback): asyncio's code calls it to begin reading, and to resume.
 PyObject* add_reader(PyObject* object, PyObject*) noexcept {
     datagram_transport* const self = as_transport(object);
-    if (!is_reading(self)) {
+    if (!is_reading(self) || !has_loop(self)) {
         Py_RETURN_NONE;
     }
     PyObject* const context = remember_context();
@@ -276,6 +280,9 @@ PyObject* add_reader(PyObject* object, PyObject*) noexcept {
 // _read_ready(): what came while it was paused and what there is now; then it waits for more.
 PyObject* read_ready(PyObject* object, PyObject*) noexcept {
     datagram_transport* const self = as_transport(object);
+    if (!has_loop(self)) {
+        Py_RETURN_NONE;
+    }
     while (is_reading(self) && self->kept != nullptr) {
         const owned pair = owned::share(PyList_GetItem(self->kept, 0));
         if (!pair || PyList_SetSlice(self->kept, 0, 1, nullptr) < 0) {

@@ -452,6 +452,10 @@ PyObject* stream_make_empty_waiter(PyObject* object, PyObject*) noexcept {
         PyErr_SetString(PyExc_RuntimeError, "Empty waiter is already set");
         return nullptr;
     }
+    if (self->lost) {
+        PyErr_SetString(PyExc_RuntimeError, "the transport is closed");
+        return nullptr;
+    }
     owned waiter(PyObject_CallMethodNoArgs(as_object(self->loop), stream_names().create_future));
     if (!waiter) {
         return nullptr;

@@ -34,6 +34,9 @@ PyObject* make(PyTypeObject* type, PyObject*, PyObject*) noexcept {
     ::new (&self->end_of_turn) stream_work(self, stream_end_of_turn);
     ::new (&self->output) stream_output();
     self->fd = -1;
+    self->closing = 1;  // until it is initialized
+    self->conn_lost = 1;
+    self->lost = true;
     self->high_water = default_high_water;
     self->low_water = default_high_water / 4;
     return object;
@@ -170,6 +173,9 @@ bool register_transport(stream_transport* self) noexcept {
 bool set_up(stream_transport* self, loop_object* loop, PyObject* protocol, PyObject* server,
             PyObject* waiter) noexcept {
     self->loop = reinterpret_cast<loop_object*>(new_reference(as_object(loop)));
+    self->closing = 0;
+    self->conn_lost = 0;
+    self->lost = false;
     if (self->context == nullptr) {
         self->context = PyContext_CopyCurrent();
     }
@@ -459,6 +465,10 @@ PyObject* make_stream_transport(PyTypeObject* type, loop_object* loop, int fd, P
 }
 
 bool call_soon_in_context(stream_transport* self, PyObject* callback, PyObject* argument) noexcept {
+    if (self->loop == nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "the transport is not initialized");
+        return false;
+    }
     PyObject* const passed[] = {as_object(self->loop), callback, argument, self->context};
     static PyObject* const keyword = PyTuple_Pack(1, names().context);
     const std::size_t count = argument != nullptr ? 3 : 2;
