@@ -164,9 +164,21 @@ def _wait_of(
             held = getattr(frame.f_locals.get('self'), '_tasks', ())
         return name, [child for child in held if isinstance(child, asyncio.Task)]
     if last is not None and not isinstance(last, asyncio.Future):
-        return {'FutureIter': 'future', 'SocketCall': 'socket call'}.get(
-            type(last).__name__, type(last).__name__), []
+        return _wait_of_call(last), []
     return 'future', []
+
+
+def _wait_of_call(awaitable: Any) -> str:
+    """What an awaitable that is no coroutine waits for: ours are called as the methods are."""
+    if isinstance(awaitable, (_native.SocketCall, _native.StreamCall)):
+        name = awaitable.__name__
+        for part, wait in (('recv', 'receive'), ('read', 'receive'), ('send', 'send'),
+                           ('drain', 'send'), ('accept', 'accept')):
+            if part in name:
+                return wait
+        return name
+    name = type(awaitable).__name__
+    return 'future' if name == 'FutureIter' else name
 
 
 def _known_wait(code: CodeType) -> Optional[str]:

@@ -65,6 +65,12 @@ def test_each_kind_of_wait_has_a_name(run):
             finally:
                 writer.close()
 
+    async def receive_by_socket():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            await asyncio.get_running_loop().sock_recv(ours, 1)
+
     async def future():
         await asyncio.get_running_loop().create_future()
 
@@ -77,7 +83,7 @@ def test_each_kind_of_wait_has_a_name(run):
             await child.wait()
 
     waits = {lock: 'lock', semaphore: 'lock', event: 'event', get: 'queue get',
-             receive: 'receive', future: 'future'}
+             receive: 'receive', receive_by_socket: 'receive', future: 'future'}
     _, tasks, _ = with_tasks(run, *[each() for each in waits])
     for number, (each, name) in enumerate(waits.items()):
         task = tasks[f'task {number}']

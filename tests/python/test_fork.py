@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import weakref
+from multiprocessing import forkserver, resource_tracker
 
 import pytest
 import ringlet
@@ -171,8 +172,16 @@ def run_square(number):
     return ringlet.run(square(number))
 
 
+@pytest.fixture
+def no_helpers():
+    """Ends the processes that multiprocessing would keep until the interpreter ends."""
+    yield
+    for helper in (forkserver._forkserver, resource_tracker._resource_tracker):
+        helper._stop()
+
+
 @pytest.mark.parametrize('method', ['fork', 'spawn', 'forkserver'])
-def test_workers_of_multiprocessing_have_loops_of_their_own(busy, method):
+def test_workers_of_multiprocessing_have_loops_of_their_own(busy, no_helpers, method):
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(run_square, range(10)) == [n * n for n in range(10)]
         pool.close()

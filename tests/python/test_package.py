@@ -68,6 +68,19 @@ def test_the_extension_is_smaller_than_three_mebibytes():
     assert size < 3 << 20
 
 
+def test_importing_costs_little_more_than_importing_asyncio():
+    code = 'import time; a = time.process_time(); import {}; print(time.process_time() - a)'
+
+    def seconds(name):
+        status, said, _ = python('-c', code.format(name))
+        assert status == 0
+        return float(said)
+
+    both = [(seconds('asyncio'), seconds('ringlet')) for _ in range(12)]
+    asyncios, ours = (min(times) for times in zip(*both))
+    assert ours < asyncios * 1.3  # 5 ms where asyncio takes 17
+
+
 def test_run_returns_the_result(driver):
     async def main():
         await asyncio.sleep(0)
