@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/fake_random.h"
@@ -330,6 +332,28 @@ TEST_CASE("every operation ends exactly once, whenever its loop rests") { try_al
 
 TEST_CASE("every operation ends exactly once, whenever its loop goes to another thread") {
     try_all(rests::anywhere);
+}
+
+TEST_CASE("a descriptor that the driver has let go of is closed when it is closed") {
+    loop on;
+    if (!on.driver().has_real_sockets()) {
+        return;
+    }
+    listener listening(on);
+    probe accepting(on);
+    accepting.prepare_accept(listening.fd);
+    on.start(accepting);
+    on.run_once(false);
+    on.cancel(accepting);
+    on.driver().let_go();
+    on.driver().close(std::exchange(listening.fd, -1));
+    const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(::connect(client, reinterpret_cast<const sockaddr*>(&listening.address),
+                    sizeof listening.address) == -1);
+    CHECK(errno == ECONNREFUSED);
+    ::close(client);
+    CHECK(accepting.run());
+    CHECK(accepting.result() == -ECANCELED);
 }
 
 TEST_CASE("a loop's end waits for the last completion of everything that was active") {

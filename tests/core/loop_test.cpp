@@ -157,6 +157,17 @@ TEST_CASE("stop ends run at the end of the turn, also when it came first") {
     other.join();
 }
 
+TEST_CASE("what is to be flushed can be handed over without a turn") {
+    loop on;
+    int flushes = 0;
+    task flush([&] { ++flushes; });
+    on.post_flush(flush);
+    on.hand_over();
+    CHECK(flushes == 1);
+    on.run_once(false);
+    CHECK(flushes == 1);
+}
+
 TEST_CASE("the hooks stand in pairs around waits that may block, and only there") {
     struct counts {
         int before = 0;
