@@ -2,6 +2,7 @@
 time, and a program that uses it, all through mypy's strict mode."""
 
 import os
+import site
 import subprocess
 import sys
 
@@ -53,9 +54,11 @@ ringlet.nonsense  # wrong: there is none
 
 
 def mypy(*arguments, module='mypy', cache):
-    return subprocess.run(
-        [sys.executable, '-m', module, *arguments], capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, 'MYPYPATH': PACKAGES, 'PYTHONPATH': PACKAGES, 'MYPY_CACHE_DIR': cache})
+    environment = {**os.environ, 'MYPY_CACHE_DIR': cache}
+    if PACKAGES not in site.getsitepackages():  # it finds an installed package by itself
+        environment |= {'MYPYPATH': PACKAGES, 'PYTHONPATH': PACKAGES}
+    return subprocess.run([sys.executable, '-m', module, *arguments], capture_output=True,
+                          text=True, cwd=ROOT, env=environment)
 
 
 @pytest.fixture(scope='module')
