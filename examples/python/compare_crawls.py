@@ -71,6 +71,16 @@ def crawl_python(name, loop, server, options, folder):
         return json.load(file)
 
 
+def crawls(server, options, folder):
+    """Each of the crawls once: (what it is, its run)."""
+    yield 'C++: crawler', crawl_cpp(options.programs, server, options, folder)
+    for name, words in (('asyncio', 'asyncio with aiohttp'), ('tornado', 'tornado')):
+        for loop in ('ringlet', 'asyncio'):
+            where = "Ringlet's loop" if loop == 'ringlet' else "asyncio's own loop"
+            yield (f'Python: {words}, on {where}',
+                   crawl_python(name, loop, server, options, folder))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('programs', help='the folder of the C++ examples')
@@ -78,21 +88,22 @@ def main():
     parser.add_argument('--count', type=int, default=500)
     parser.add_argument('--delay', type=int, default=100)
     parser.add_argument('--concurrency', type=int, default=100)
+    parser.add_argument('--rounds', type=int, default=2, help='of each; the fastest is shown')
     options = parser.parse_args()
+    runs = {}
     with tempfile.TemporaryDirectory() as folder, delay_server(options.programs) as server:
-        runs = [('C++: crawler', crawl_cpp(options.programs, server, options, folder))]
-        for name, words in (('asyncio', 'asyncio with aiohttp'), ('tornado', 'tornado')):
-            for loop in ('ringlet', 'asyncio'):
-                where = "Ringlet's loop" if loop == 'ringlet' else "asyncio's own loop"
-                runs.append((f'Python: {words}, on {where}',
-                             crawl_python(name, loop, server, options, folder)))
-    for name, run in runs:
+        # Round by round, so that the first one to be run does not alone pay for cold caches.
+        for _ in range(options.rounds):
+            for name, run in crawls(server, options, folder):
+                if name not in runs or run['seconds'] < runs[name]['seconds']:
+                    runs[name] = run
+    for name, run in runs.items():
         print(f"{run['seconds']:.3f} s  {len(run['spans'])} requests  {name}")
     ideal = -(-options.count // options.concurrency) * options.delay / 1000
     about = (f'{options.count} URLs whose answers take {options.delay} ms, '
              f'{options.concurrency} at a time: at best {ideal:.3f} s.')
     with open(options.report, 'w', encoding='utf-8') as file:
-        file.write(timelines.page('The same crawl, three ways', about, runs))
+        file.write(timelines.page('The same crawl, three ways', about, list(runs.items())))
 
 
 if __name__ == '__main__':
