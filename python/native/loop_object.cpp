@@ -150,10 +150,6 @@ PyObject* write_to_self(PyObject* self, PyObject*) noexcept {
     Py_RETURN_NONE;
 }
 
-PyObject* ready_count(PyObject* self, PyObject*) noexcept {
-    return PyLong_FromSize_t(as_loop(self)->ready.size());
-}
-
 PyObject* stats(PyObject* self, PyObject*) noexcept {
     loop_object* const loop = as_loop(self);
     if (!check_open(loop)) {
@@ -209,7 +205,6 @@ PyMethodDef methods[] = {
     {"_check_owner", check_owner, METH_NOARGS, nullptr},
     {"_close", close, METH_NOARGS, nullptr},
     {"_write_to_self", write_to_self, METH_NOARGS, nullptr},
-    {"_ready_count", ready_count, METH_NOARGS, nullptr},
     {"add_reader", as_method(loop_add_reader), METH_FASTCALL,
      "add_reader($self, fd, callback, /, *args)\n--\n\nCalls it whenever the descriptor is ready."},
     {"_add_reader", as_method(loop_add_reader_unchecked), METH_FASTCALL, nullptr},

@@ -49,7 +49,6 @@ PyTypeObject protocol_type = {PyVarObject_HEAD_INIT(nullptr, 0)};
 
 struct {
     PyObject* wrapped;   // SSLProtocolState.WRAPPED
-    PyObject* flushing;  // SSLProtocolState.FLUSHING
     PyObject* base;      // asyncio.sslproto.SSLProtocol
     PyObject* ssl_error;
     // Method names.
@@ -516,7 +515,6 @@ bool find_names() noexcept {
     known.base = PyObject_GetAttrString(sslproto.get(), "SSLProtocol");
     known.ssl_error = PyObject_GetAttrString(ssl.get(), "SSLError");
     known.wrapped = states ? PyObject_GetAttrString(states.get(), "WRAPPED") : nullptr;
-    known.flushing = states ? PyObject_GetAttrString(states.get(), "FLUSHING") : nullptr;
     const struct {
         PyObject** where;
         const char* text;
@@ -534,7 +532,7 @@ bool find_names() noexcept {
         {&known.control_ssl_reading, "_control_ssl_reading"},
         {&known.write, "write"},
     };
-    bool good = known.base && known.ssl_error && known.wrapped && known.flushing;
+    bool good = known.base && known.ssl_error && known.wrapped;
     for (const auto& string : strings) {
         *string.where = PyUnicode_InternFromString(string.text);
         good = good && *string.where != nullptr;
