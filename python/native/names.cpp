@@ -5,20 +5,34 @@ namespace {
 
 known_names all;
 
+}  // namespace
+
 PyObject* from_module(const char* module, const char* attribute) noexcept {
     owned imported(PyImport_ImportModule(module));
     return imported ? PyObject_GetAttrString(imported.get(), attribute) : nullptr;
 }
 
-}  // namespace
+bool look_up(std::span<const wanted_name> strings,
+             std::span<const wanted_object> objects) noexcept {
+    for (const wanted_name& string : strings) {
+        *string.where = PyUnicode_InternFromString(string.text);
+        if (*string.where == nullptr) {
+            return false;
+        }
+    }
+    for (const wanted_object& object : objects) {
+        *object.where = from_module(object.module, object.attribute);
+        if (*object.where == nullptr) {
+            return false;
+        }
+    }
+    return true;
+}
 
 const known_names& names() noexcept { return all; }
 
 bool set_up_names() noexcept {
-    const struct {
-        PyObject** where;
-        const char* text;
-    } strings[] = {
+    const wanted_name strings[] = {
         {&all.call_exception_handler, "call_exception_handler"},
         {&all.report_handle, "_report_handle"},
         {&all.call_soon_debug, "_call_soon_debug"},
@@ -32,28 +46,15 @@ bool set_up_names() noexcept {
         {&all.set_result, "set_result"},
         {&all.future_blocking, "_asyncio_future_blocking"},
     };
-    for (const auto& string : strings) {
-        *string.where = PyUnicode_InternFromString(string.text);
-        if (*string.where == nullptr) {
-            return false;
-        }
-    }
-    const struct {
-        PyObject** where;
-        const char* module;
-        const char* attribute;
-    } objects[] = {
+    const wanted_object objects[] = {
         {&all.handle_class, "asyncio.events", "Handle"},
         {&all.timer_handle_class, "asyncio.events", "TimerHandle"},
         {&all.future_class, "asyncio.futures", "Future"},
         {&all.task_class, "asyncio.tasks", "Task"},
         {&all.handle_repr, "ringlet._handles", "represent"},
     };
-    for (const auto& object : objects) {
-        *object.where = from_module(object.module, object.attribute);
-        if (*object.where == nullptr) {
-            return false;
-        }
+    if (!look_up(strings, objects)) {
+        return false;
     }
     owned base(from_module("asyncio.base_events", "BaseEventLoop"));
     all.base_create_task = base ? PyObject_GetAttrString(base.get(), "create_task") : nullptr;

@@ -2,6 +2,8 @@
 // Python objects it calls or instantiates. Constant afterwards.
 #pragma once
 
+#include <span>
+
 #include "python/native/python.h"
 
 namespace ringlet::python {
@@ -29,6 +31,22 @@ struct known_names {
     PyObject* base_create_task;    // asyncio.BaseEventLoop.create_task
     PyObject* loop_keyword;        // ("loop",)
 };
+
+// What is wanted, and where to put it: a name as an interned string, an attribute of a module.
+struct wanted_name {
+    PyObject** where;
+    const char* text;
+};
+struct wanted_object {
+    PyObject** where;
+    const char* module;
+    const char* attribute;
+};
+// Finds all of them, once and for ever. False with an exception set.
+bool look_up(std::span<const wanted_name> strings,
+             std::span<const wanted_object> objects) noexcept;
+// An attribute of a module; null with an exception set.
+PyObject* from_module(const char* module, const char* attribute) noexcept;
 
 const known_names& names() noexcept;
 // Called once, by the module's set-up; false with an exception set.

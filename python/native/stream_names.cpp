@@ -1,14 +1,11 @@
 #include "python/native/stream_names.h"
 
+#include "python/native/names.h"
+
 namespace ringlet::python {
 namespace {
 
 stream_names_table all;
-
-PyObject* from_module(const char* module, const char* attribute) noexcept {
-    owned imported(PyImport_ImportModule(module));
-    return imported ? PyObject_GetAttrString(imported.get(), attribute) : nullptr;
-}
 
 // How many arguments Server._attach has, `self` among them.
 long attach_arguments() noexcept {
@@ -24,10 +21,7 @@ long attach_arguments() noexcept {
 const stream_names_table& stream_names() noexcept { return all; }
 
 bool set_up_stream_names() noexcept {
-    const struct {
-        PyObject** where;
-        const char* text;
-    } strings[] = {
+    const wanted_name strings[] = {
         {&all.call_soon, "call_soon"},
         {&all.create_future, "create_future"},
         {&all.connection_made, "connection_made"},
@@ -56,27 +50,14 @@ bool set_up_stream_names() noexcept {
         {&all.sockname, "sockname"},
         {&all.peername, "peername"},
     };
-    for (const auto& string : strings) {
-        *string.where = PyUnicode_InternFromString(string.text);
-        if (*string.where == nullptr) {
-            return false;
-        }
-    }
-    const struct {
-        PyObject** where;
-        const char* module;
-        const char* attribute;
-    } objects[] = {
+    const wanted_object objects[] = {
         {&all.buffered_protocol, "asyncio.protocols", "BufferedProtocol"},
         {&all.socket_class, "socket", "socket"},
         {&all.transport_socket, "asyncio.trsock", "TransportSocket"},
         {&all.logger, "asyncio.log", "logger"},
     };
-    for (const auto& object : objects) {
-        *object.where = from_module(object.module, object.attribute);
-        if (*object.where == nullptr) {
-            return false;
-        }
+    if (!look_up(strings, objects)) {
+        return false;
     }
     const long arguments = attach_arguments();
     all.server_wants_transport = arguments > 1;

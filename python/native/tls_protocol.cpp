@@ -506,19 +506,7 @@ PyMethodDef functions[] = {{"_same_libssl", same_library, METH_O, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 
 bool find_names() noexcept {
-    owned sslproto(PyImport_ImportModule("asyncio.sslproto"));
-    owned ssl(PyImport_ImportModule("ssl"));
-    if (!sslproto || !ssl) {
-        return false;
-    }
-    owned states(PyObject_GetAttrString(sslproto.get(), "SSLProtocolState"));
-    known.base = PyObject_GetAttrString(sslproto.get(), "SSLProtocol");
-    known.ssl_error = PyObject_GetAttrString(ssl.get(), "SSLError");
-    known.wrapped = states ? PyObject_GetAttrString(states.get(), "WRAPPED") : nullptr;
-    const struct {
-        PyObject** where;
-        const char* text;
-    } strings[] = {
+    const wanted_name strings[] = {
         {&known.ciphertext, "_ciphertext"},
         {&known.data_received, "data_received"},
         {&known.get_buffer, "get_buffer"},
@@ -532,12 +520,16 @@ bool find_names() noexcept {
         {&known.control_ssl_reading, "_control_ssl_reading"},
         {&known.write, "write"},
     };
-    bool good = known.base && known.ssl_error && known.wrapped;
-    for (const auto& string : strings) {
-        *string.where = PyUnicode_InternFromString(string.text);
-        good = good && *string.where != nullptr;
+    const wanted_object objects[] = {
+        {&known.base, "asyncio.sslproto", "SSLProtocol"},
+        {&known.ssl_error, "ssl", "SSLError"},
+    };
+    if (!look_up(strings, objects)) {
+        return false;
     }
-    return good;
+    owned states(from_module("asyncio.sslproto", "SSLProtocolState"));
+    known.wrapped = states ? PyObject_GetAttrString(states.get(), "WRAPPED") : nullptr;
+    return known.wrapped != nullptr;
 }
 
 }  // namespace
