@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace ringlet::http::detail {
 
@@ -53,7 +54,6 @@ struct message_parser::callbacks {
         }
     }
     static int span_result(message_parser& parser, parse_error error) noexcept {
-        parser.heard_ = true;
         if (error == parse_error::none)
             return HPE_OK;
         parser.error_ = error;
@@ -79,9 +79,9 @@ struct message_parser::callbacks {
                                            : parser.add_trailer_value(at, length));
         });
     }
-    static int chunk_extension(llhttp_t* engine, const char*, std::size_t length) noexcept {
+    static int chunk_extension(llhttp_t* engine, const char* at, std::size_t length) noexcept {
         return guarded(engine, [&](message_parser& parser) {
-            return span_result(parser, parser.add_chunk_extension(length));
+            return span_result(parser, parser.add_chunk_extension(at, length));
         });
     }
     // The separator, which no piece shows.
@@ -98,14 +98,18 @@ struct message_parser::callbacks {
         return guarded(engine, [&](message_parser& parser) -> int {
             parser.phase_ = phase::body;
             parser.connection_flags_ = engine->flags & connection_flags;
-            if (!parser.head_complete())
+            parser.quiet_begin_ = nullptr;
+            const bool has_body = parser.head_complete();
+            if (!has_body)
                 engine->flags |= F_SKIPBODY;
             // A protocol asked for by Upgrade is not spoken before we agree: parsing goes on as
             // HTTP.
             engine->upgrade = 0;
             if (parser.failed())
                 return -1;
-            return parser.pause_asked_ ? HPE_PAUSED : HPE_OK;
+            // Where chunks follow, the next part begins with them: see end_quiet.
+            const bool chunks_follow = has_body && (engine->flags & F_CHUNKED) != 0;
+            return parser.pause_asked_ || chunks_follow ? HPE_PAUSED : HPE_OK;
         });
     }
     static int message_complete(llhttp_t* engine) noexcept {
@@ -114,9 +118,7 @@ struct message_parser::callbacks {
             // (RFC 9110 6.5.1), and would refuse the next message.
             engine->flags = static_cast<std::uint16_t>((engine->flags & ~connection_flags) |
                                                        parser.connection_flags_);
-            for (header_view& trailer : parser.trailers_)
-                trailer.value = trimmed_end(trailer.value);
-            parser.message_complete();
+            parser.ended_ = true;
             return HPE_PAUSED;
         });
     }
@@ -160,6 +162,7 @@ void message_parser::begin_head(const char* at) noexcept {
     quiet_bytes_ = 0;
     body_bytes_ = 0;
     carrying_ = false;
+    ended_ = false;
     trailer_value_ = true;
     carry_.clear();
     trailer_text_.clear();
@@ -169,12 +172,18 @@ void message_parser::begin_head(const char* at) noexcept {
 std::size_t message_parser::parse_some(std::string_view bytes) try {
     const std::string_view part = phase_ == phase::head ? next_part(bytes) : bytes;
     llhttp_t& state = engine();
-    heard_ = false;
+    quiet_begin_ = part.data();
     switch (llhttp_execute(&state, part.data(), part.size())) {
         case HPE_OK: error_ = keep_part(part); return part.size();
-        case HPE_PAUSED:
+        case HPE_PAUSED: {
+            const char* const end = llhttp_get_error_pos(&state);
             llhttp_resume(&state);
-            return static_cast<std::size_t>(llhttp_get_error_pos(&state) - part.data());
+            if (ended_)
+                error_ = end_quiet(end, 0);
+            if (!failed())
+                complete_if_ended();
+            return static_cast<std::size_t>(end - part.data());
+        }
         default:
             if (!failed())
                 error_ = refusal(part.data() + part.size());
@@ -227,7 +236,7 @@ void message_parser::move_head(const char* to) noexcept {
 // All of `part` is parsed and the message goes on.
 parse_error message_parser::keep_part(std::string_view part) {
     if (phase_ != phase::head) {
-        quiet_bytes_ = heard_ ? 0 : quiet_bytes_ + static_cast<std::uint32_t>(part.size());
+        quiet_bytes_ = quiet_until(part.data() + part.size());
         return quiet_bytes_ > sizes_.chunk_extension_bytes_max
                    ? parse_error::chunk_extensions_too_large
                    : parse_error::none;
@@ -245,6 +254,28 @@ parse_error message_parser::keep_part(std::string_view part) {
         carrying_ = true;
     }
     return parse_error::none;
+}
+
+// An event of the body, in this part if `at` is not null. What came before it without one must not
+// be much, or nothing would bound the zeros before the size of a chunk.
+parse_error message_parser::end_quiet(const char* at, std::size_t length) noexcept {
+    if (at == nullptr)
+        return parse_error::none;
+    const std::uint32_t quiet = quiet_until(at);
+    quiet_bytes_ = 0;
+    quiet_begin_ = at + length;
+    return quiet > sizes_.chunk_extension_bytes_max ? parse_error::chunk_extensions_too_large
+                                                    : parse_error::none;
+}
+
+void message_parser::complete_if_ended() try {
+    if (!std::exchange(ended_, false))
+        return;
+    for (header_view& trailer : trailers_)
+        trailer.value = trimmed_end(trailer.value);
+    message_complete();
+} catch (const std::bad_alloc&) {
+    error_ = parse_error::out_of_memory;
 }
 
 parse_error message_parser::add_start_text(const char* at, std::size_t length) noexcept {
@@ -289,6 +320,8 @@ std::span<const header_view> message_parser::finish_fields() noexcept {
 }
 
 parse_error message_parser::add_trailer_name(const char* at, std::size_t length) {
+    if (const parse_error error = end_quiet(at, length); error != parse_error::none)
+        return error;
     if (trailer_text_.size() + length > sizes_.trailer_bytes_max)
         return parse_error::trailers_too_large;
     if (trailer_text_.capacity() == 0)
@@ -306,6 +339,8 @@ parse_error message_parser::add_trailer_name(const char* at, std::size_t length)
 }
 
 parse_error message_parser::add_trailer_value(const char* at, std::size_t length) {
+    if (const parse_error error = end_quiet(at, length); error != parse_error::none)
+        return error;
     if (trailer_text_.size() + length > sizes_.trailer_bytes_max)
         return parse_error::trailers_too_large;
     trailer_value_ = true;
@@ -315,7 +350,9 @@ parse_error message_parser::add_trailer_value(const char* at, std::size_t length
     return parse_error::none;
 }
 
-parse_error message_parser::add_chunk_extension(std::size_t length) noexcept {
+parse_error message_parser::add_chunk_extension(const char* at, std::size_t length) noexcept {
+    if (const parse_error error = end_quiet(at, length); error != parse_error::none)
+        return error;
     extension_bytes_ += static_cast<std::uint32_t>(length);
     return extension_bytes_ > sizes_.chunk_extension_bytes_max
                ? parse_error::chunk_extensions_too_large
@@ -323,6 +360,8 @@ parse_error message_parser::add_chunk_extension(std::size_t length) noexcept {
 }
 
 parse_error message_parser::add_body(const char* at, std::size_t length) {
+    if (const parse_error error = end_quiet(at, length); error != parse_error::none)
+        return error;
     const std::uint64_t room = sizes_.body_bytes_max - body_bytes_;
     const auto accepted = static_cast<std::size_t>(std::min<std::uint64_t>(length, room));
     body_bytes_ += accepted;

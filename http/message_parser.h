@@ -60,6 +60,8 @@ protected:
     virtual bool head_complete() = 0;
     // The message is over: set phase_, tell the sink.
     virtual void message_complete() = 0;
+    // To be called where llhttp has paused: tells the end of the message if that is why.
+    void complete_if_ended();
 
     void begin_head(const char* at) noexcept;
     // Parses the front of `bytes`, to the end of the message at most. Returns the bytes consumed.
@@ -96,13 +98,18 @@ private:
     parse_error add_value(const char* at, std::size_t length) noexcept;
     parse_error add_trailer_name(const char* at, std::size_t length);
     parse_error add_trailer_value(const char* at, std::size_t length);
-    parse_error add_chunk_extension(std::size_t length) noexcept;
+    parse_error add_chunk_extension(const char* at, std::size_t length) noexcept;
     parse_error add_body(const char* at, std::size_t length);
     parse_error check_head_size(const char* end) const noexcept;
     std::string_view next_part(std::string_view bytes);
     void append_to_carry(std::string_view bytes);
     void move_head(const char* to) noexcept;
     parse_error keep_part(std::string_view part);
+    [[nodiscard]] std::uint32_t quiet_until(const char* at) const noexcept {
+        return quiet_bytes_ +
+               (quiet_begin_ != nullptr ? static_cast<std::uint32_t>(at - quiet_begin_) : 0);
+    }
+    parse_error end_quiet(const char* at, std::size_t length) noexcept;
     parse_error refusal(const char* end) noexcept;
 
     const char* head_ = nullptr;
@@ -111,12 +118,15 @@ private:
     std::uint32_t count_ = 0;
     std::uint32_t fields_begin_ = 0;  // offset of the first field line; 0 while in the start line
     std::uint32_t extension_bytes_ = 0;
-    std::uint32_t quiet_bytes_ = 0;  // body bytes consumed in a row without any event
+    // Bytes of a body in a row without any event (leading zeros of a chunk's size): those of
+    // earlier parts, and where those of this one begin.
+    std::uint32_t quiet_bytes_ = 0;
+    const char* quiet_begin_ = nullptr;
     std::uint64_t body_bytes_ = 0;
     std::uint16_t connection_flags_ = 0;  // what the head said of persistence, for llhttp
     kind kind_;
     bool carrying_ = false;
-    bool heard_ = false;          // an event came out of the bytes parsed last
+    bool ended_ = false;          // the message's end has been parsed, and not been told yet
     bool trailer_value_ = false;  // the last piece of a trailer was of its value
     std::vector<char> carry_;
     std::vector<char> trailer_text_;  // reserved once, so that the views stay where they are

@@ -42,8 +42,10 @@ bool response_parser::finish(response_events& sink) {
     sink_ = &sink;
     if (failed() || complete())
         return !failed();
-    if (phase_ == phase::body)
+    if (phase_ == phase::body) {
         llhttp_finish(&engine());
+        complete_if_ended();
+    }
     if (!complete() && !failed())
         error_ = phase_ == phase::body ? parse_error::truncated_body : parse_error::truncated_head;
     return !failed();
@@ -82,7 +84,8 @@ parse_error response_parser::read_head(response_head& head) noexcept {
     head.reason = start_text();
     head.version_minor = state.http_minor;
     head.headers = finish_fields();
-    head.chunked = (state.flags & F_CHUNKED) != 0;
+    const header_view* const coding = head.find("transfer-encoding");
+    head.chunked = coding != nullptr && equals_ignoring_case(coding->value, "chunked");
     if (state.flags & F_CONTENT_LENGTH)
         head.content_length = state.content_length;
     if (head.status == 101)
@@ -96,7 +99,7 @@ parse_error response_parser::read_head(response_head& head) noexcept {
         keep_alive_ = !tunnel_ && asks_keep_alive();
         return parse_error::none;
     }
-    if (const parse_error error = check_transfer_coding(head.find("transfer-encoding"));
+    if (const parse_error error = check_transfer_coding(coding);
         error != parse_error::none)
         return error;
     head.until_close = !head.chunked && !head.content_length;

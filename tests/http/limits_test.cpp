@@ -159,6 +159,31 @@ TEST_CASE("framing that brings nothing does not go on for ever") {
     CHECK(endless(chunked_request("0\r\nT:"), ' ') == parse_error::chunk_extensions_too_large);
 }
 
+TEST_CASE("zeros before a chunk's size count the same however they are cut") {
+    limits sizes;
+    sizes.chunk_extension_bytes_max = 20;
+    const auto errors = [&](const std::string& body) {
+        const std::string bytes = chunked_request(body);
+        request_parser in_pieces(sizes);
+        request_recorder sink;
+        for (std::size_t i = 0; i < bytes.size() && !in_pieces.failed(); ++i)
+            in_pieces.feed({&bytes[i], 1}, sink);
+        return std::pair{request_error(bytes, sizes), in_pieces.error()};
+    };
+    for (std::size_t zeros = 0; zeros < 40; ++zeros) {
+        CAPTURE(zeros);
+        const std::string padding(zeros, '0');
+        const auto first = errors(padding + "1\r\nx\r\n0\r\n\r\n");
+        const auto last = errors("1\r\nx\r\n" + padding + "0\r\n\r\n");
+        const auto trailed = errors("1\r\nx\r\n" + padding + "0\r\nT: x\r\n\r\n");
+        for (const auto& [whole, cut] : {first, last, trailed})
+            CHECK(whole == cut);
+        CHECK((first.first == parse_error::none) == (zeros + 3 <= 20));
+        CHECK((last.first == parse_error::none) == (zeros + 7 <= 20));
+        CHECK((trailed.first == parse_error::none) == (zeros + 5 <= 20));
+    }
+}
+
 TEST_CASE("trailers are bounded in bytes and in number") {
     limits sizes;
     sizes.trailer_bytes_max = 10;

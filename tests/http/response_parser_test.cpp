@@ -36,6 +36,12 @@ TEST_CASE("a response gives its head, its body and its end") {
     CHECK_FALSE(endless.keep_alive);
 }
 
+TEST_CASE("an answer without a body says chunked as its field reads, blanks taken off") {
+    const outcome result =
+        run_response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n", {}, method::head);
+    CHECK(result.log == "HEAD 200 'OK' 1.1 chunked [Transfer-Encoding=chunked]\nEND\n");
+}
+
 TEST_CASE("1xx responses are reported and skipped") {
     const outcome result = run_response(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
