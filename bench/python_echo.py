@@ -2,7 +2,7 @@
 
     python python_echo.py LOOP STYLE PORT [CERTIFICATE KEY]
 
-LOOP is asyncio, ringlet, uvloop or rloop; STYLE is protocol, streams, sock or buffered. With a
+LOOP is asyncio, ringlet, uvloop, rloop or aiofastnet (on uvloop); STYLE is protocol, streams, sock or buffered. With a
 certificate it speaks TLS (not sock).
 """
 
@@ -87,6 +87,10 @@ async def serve(style, port, certificate):
 def new_loop(name):
     if name == 'asyncio':
         return asyncio.new_event_loop()
+    if name == 'aiofastnet':
+        loop = new_loop('uvloop')
+        __import__(name).patch_loop(loop)
+        return loop
     return __import__(name).new_event_loop()
 
 
