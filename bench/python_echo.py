@@ -2,8 +2,8 @@
 
     python python_echo.py LOOP STYLE PORT [CERTIFICATE KEY]
 
-LOOP is asyncio, ringlet, uvloop, rloop or aiofastnet (on uvloop); STYLE is protocol, streams, sock or buffered. With a
-certificate it speaks TLS (not sock).
+LOOP is asyncio, ringlet, uvloop, rloop or aiofastnet (on uvloop); STYLE is protocol, streams, sock
+or buffered. With a certificate it speaks TLS (not sock).
 """
 
 import asyncio

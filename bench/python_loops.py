@@ -13,6 +13,7 @@ from pathlib import Path
 
 from measure import SERVER_CPU, Load, MeasureError, Server, compare, free_port, pin
 from report import Row
+from secure import floor as tls_floor
 from secure import make_certificate
 
 HERE = Path(__file__).resolve().parent
@@ -126,13 +127,17 @@ def echo(bench, python, style, connections, targets):
 def tls(bench, python):
     certificate = make_certificate(bench.folder)
     with ExitStack() as stack:
-        servers = [python.server(stack, loop, HERE / "python_echo.py", loop, "protocol", None,
-                                 *certificate)
-                   for loop in ("asyncio", "uvloop", "ringlet") if loop in python.loops]
+        loops = [loop for loop in ("asyncio", "uvloop", "ringlet") if loop in python.loops]
+        if "uvloop" in loops and python.has("aiofastnet"):
+            loops.insert(-1, "aiofastnet")
+        servers = [tls_floor(bench, stack, certificate, "epoll")]
+        servers += [python.server(stack, loop, HERE / "python_echo.py", loop, "protocol", None,
+                                  *certificate) for loop in loops]
         for size, most in TLS_RATIO_MAX.items():
-            figures = measured(bench, servers, "bench_tls_load", "echo", 10, size)
-            rows(bench, f"TLS echo by protocol, {size} B, 10 connections, CPU per message", figures,
-                 "uvloop", {"ringlet": ("uvloop", most)})
+            for count in (10, 100):
+                figures = measured(bench, servers, "bench_tls_load", "echo", count, size)
+                rows(bench, f"TLS echo by protocol, {size} B, {count} connections, "
+                     "CPU per message", figures, "floor", {"ringlet": ("uvloop", most)})
 
 
 def frameworks(bench, python):
