@@ -24,11 +24,20 @@ unix_address name_of(const stream& of,
                                                                     : unix_address(at, length);
 }
 
+// A path with the zero at its end that system calls want; it asks for no memory.
+struct closed_path {
+    explicit closed_path(const unix_address& of) noexcept {
+        const std::string_view name = of.name();
+        name.copy(text, sizeof text - 1);
+    }
+    char text[sizeof(sockaddr_un::sun_path) + 1] = {};
+};
+
 // Whether `where` is a socket in the file system on which nobody listens.
 bool is_stale(const unix_address& where) noexcept {
-    const std::string path(where.name());
+    const closed_path path(where);
     struct stat what = {};
-    if (where.is_abstract() || ::lstat(path.c_str(), &what) != 0 || !S_ISSOCK(what.st_mode)) {
+    if (where.is_abstract() || ::lstat(path.text, &what) != 0 || !S_ISSOCK(what.st_mode)) {
         return false;
     }
     const int caller = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -42,14 +51,15 @@ bool is_stale(const unix_address& where) noexcept {
 }
 
 std::error_code change_permissions(const unix_address& where, mode_t permissions) noexcept {
-    return ::chmod(std::string(where.name()).c_str(), permissions) == 0 ? std::error_code()
-                                                                        : system_code(errno);
+    return ::chmod(closed_path(where).text, permissions) == 0 ? std::error_code()
+                                                              : system_code(errno);
 }
 
-std::error_code bind_path(driver& sockets, int fd, const unix_address& where, bool replace_stale) {
+std::error_code bind_path(driver& sockets, int fd, const unix_address& where,
+                          bool replace_stale) noexcept {
     std::error_code failed = sockets.bind(fd, where.data(), where.length());
     if (failed == std::errc::address_in_use && replace_stale && is_stale(where)) {
-        ::unlink(std::string(where.name()).c_str());
+        ::unlink(closed_path(where).text);
         failed = sockets.bind(fd, where.data(), where.length());
     }
     return failed;
@@ -153,7 +163,7 @@ unix_listener::unix_listener(loop& owner, const unix_address& where,
     : listener(owner, open_listening(owner, where, options), false), where_(where) {
     struct stat made = {};
     if (options.remove_on_close && !where.is_abstract() && owner.driver().has_real_sockets() &&
-        ::lstat(std::string(where.name()).c_str(), &made) == 0) {
+        ::lstat(closed_path(where).text, &made) == 0) {
         removes_ = true;
         device_ = made.st_dev;
         inode_ = made.st_ino;
@@ -184,11 +194,10 @@ task<unix_stream> unix_listener::accept() {
 
 void unix_listener::close() noexcept {
     if (std::exchange(removes_, false)) {
-        char path[unix_address::path_bytes_max + 1] = {};
-        where_.name().copy(path, unix_address::path_bytes_max);
+        const closed_path path(where_);
         struct stat now = {};
-        if (::lstat(path, &now) == 0 && now.st_dev == device_ && now.st_ino == inode_) {
-            ::unlink(path);
+        if (::lstat(path.text, &now) == 0 && now.st_dev == device_ && now.st_ino == inode_) {
+            ::unlink(path.text);
         }
     }
     listener::close();
