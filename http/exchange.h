@@ -62,7 +62,7 @@ public:
     void resume_body() noexcept;
 
     // A streamed answer; 1xx (but 101) may come before it. On an error nothing was sent and another
-    // start_response may follow.
+    // start_response may follow; but out_of_memory has reset the connection, and is the end.
     write_error start_response(int status, std::span<const header_view> headers,
                                body_framing framing) noexcept;
     // Requires: started. False, also of `finish`: the length that was announced is not kept. The
