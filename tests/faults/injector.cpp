@@ -25,6 +25,11 @@ void disarm() noexcept { armed = nullptr; }
 
 bool is_armed() noexcept { return armed != nullptr; }
 
+bool has_struck() noexcept {
+    const plan* const shared = armed;
+    return shared != nullptr && shared->struck;
+}
+
 bool strikes(kind what, const char* name, std::uint64_t detail) noexcept {
     plan* const shared = armed;
     if (shared == nullptr || looking || shared->struck) {

@@ -37,6 +37,8 @@ void blame_terminations() noexcept;
 void arm(plan& shared) noexcept;
 void disarm() noexcept;
 bool is_armed() noexcept;
+// Whether the one request has failed, and the case goes on with that.
+bool has_struck() noexcept;
 
 // Counts one request of the library's. True when it has to fail. `name` is for the report.
 // Requests that come about in the same way are the same only when their `detail` is, too.

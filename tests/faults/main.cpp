@@ -1,15 +1,19 @@
 // Fail-the-nth: runs test cases of the suite again and again, each time in a process of its own in
 // which one thing that the library asks for fails, once: an allocation, a system call, an entry of
 // the ring, a buffer. The case may fail, but the process has to end in good order: no crash, no
-// abort, no hang, no leak, nothing for a sanitizer to say.
+// abort, no hang, no leak, nothing for a sanitizer to say. After the fault time passes quickly
+// (waits.h), so that a case which waits in vain soon gives up.
 //
 //   ringlet_fail_nth [--kind NAME]... [--every] [--seconds N] [--jobs N] [--case TEXT]
 //                    [doctest's options]
 //
-// Of the requests of a case that come about in the same way only one fails, unless --every is
-// given. --seconds ends the run then, whatever it is at, and says what was left out; the cases come
-// in a scattered order, so a short run has seen something of everything. --jobs: how many processes
-// at a time. RINGLET_DRIVER chooses the driver.
+// --every has each request of each case fail. Without it one is left out when one that came about
+// in the same way has failed already: an allocation with the library's functions on the way the
+// same up to the sixth, in whatever case; any other request when besides that the case is among
+// the same 16 neighbours and the request has the same number in it, where all from the fourth on
+// are one. --seconds ends the run then, whatever it is at, and says what was left out; the cases
+// come in a scattered order, so a short run has seen something of everything. --jobs: how many
+// processes at a time. RINGLET_DRIVER chooses the driver.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 

@@ -18,9 +18,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdarg>
 
 #include "tests/faults/injector.h"
+#include "tests/faults/waits.h"
 
 namespace {
 
@@ -158,6 +160,23 @@ int __wrap_io_uring_enter2(unsigned fd, unsigned count, unsigned wait_for, unsig
             spoil(ring->sq.sqes[(head + at) & *ring->sq.kring_mask]);
         }
     }
-    return __real_io_uring_enter2(fd, count, wait_for, flags, extra, bytes);
+    if ((flags & IORING_ENTER_EXT_ARG) == 0) {
+        return __real_io_uring_enter2(fd, count, wait_for, flags, extra, bytes);
+    }
+    auto argument = *reinterpret_cast<const io_uring_getevents_arg*>(extra);
+    const auto& asked = *reinterpret_cast<const __kernel_timespec*>(argument.ts);
+    const std::chrono::nanoseconds wanted =
+        std::chrono::seconds(asked.tv_sec) + std::chrono::nanoseconds(asked.tv_nsec);
+    const auto shorter = ringlet::faults::shorten(wanted).count();
+    __kernel_timespec limit = {};
+    limit.tv_sec = shorter / 1'000'000'000;
+    limit.tv_nsec = shorter % 1'000'000'000;
+    argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
+    const int taken = __real_io_uring_enter2(fd, count, wait_for, flags,
+                                             reinterpret_cast<sigset_t*>(&argument), bytes);
+    if (taken == -ETIME) {
+        ringlet::faults::pass_rest(wanted);
+    }
+    return taken;
 }
 }
