@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <new>
 #include <utility>
 
 #include "core/plain_calls.h"
@@ -77,6 +78,11 @@ int uring_driver::make_ring(io_uring& ring) noexcept {
 }
 
 int uring_driver::set_up() noexcept {
+    try {
+        stash_.reserve(completion_entries);
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
     int status = make_ring(ring_);
     if (status != 0) {
         return status;
@@ -304,7 +310,7 @@ void uring_driver::wait(nanoseconds timeout) noexcept {
     rearm_starved();
     const unsigned head = *ring_.cq.khead;
     const bool something_here = std::exchange(woken_, false) || !local_.empty() ||
-                                stash_read_ != stash_.size() ||
+                                stash_read_ != stash_.size() || !called_off_.empty() ||
                                 io_uring_smp_load_acquire(ring_.cq.ktail) != head;
     const bool collect =
         (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0 || unsubmitted() != 0;
@@ -323,7 +329,7 @@ void uring_driver::wait(nanoseconds timeout) noexcept {
 
 bool uring_driver::has_work() noexcept {
     return unsubmitted() != 0 || !local_.empty() || !starved_.empty() || !resting_.empty() ||
-           stash_read_ != stash_.size() ||
+           stash_read_ != stash_.size() || !called_off_.empty() ||
            io_uring_smp_load_acquire(ring_.cq.ktail) != *ring_.cq.khead ||
            (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
@@ -335,6 +341,12 @@ bool uring_driver::take(io_uring_cqe& entry) noexcept {
             stash_.clear();
             stash_read_ = 0;
         }
+        return true;
+    }
+    if (operation* const op = called_off_.pop()) {
+        entry = {};
+        entry.user_data = address_of(*op) | tag_operation;
+        entry.res = -ECANCELED;
         return true;
     }
     const unsigned head = *ring_.cq.khead;

@@ -107,8 +107,11 @@ private:
     std::uint32_t file_opcodes_ = 0;  // a bit for each opcode that the kernel has for files
     operation_queue starved_;  // receives that found no buffer
     operation_queue resting_;  // suspended: to be entered again by resume
+    operation_queue called_off_;  // while they rested: they end after what is in the stash
     operation_queue local_;    // completions decided here, without the kernel
-    std::vector<io_uring_cqe> stash_;  // completions taken early to make room, oldest first
+    // Completions taken early to make room, oldest first. It has room from the start for as many as
+    // the ring holds: nobody could be told that there is no memory for one.
+    std::vector<io_uring_cqe> stash_;
     std::size_t stash_read_ = 0;
     std::uint64_t owner_ = 0;        // the thread that enabled the ring
     std::uint64_t register_at_ = 0;  // `enters_` at which the ring's descriptor is registered

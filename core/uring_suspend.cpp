@@ -228,10 +228,7 @@ std::error_code uring_driver::resume() noexcept {
 void uring_driver::start_resting() noexcept {
     while (operation* op = resting_.pop()) {
         if (closing_ || driver_access::cancelling(*op)) {
-            io_uring_cqe ended = {};
-            ended.user_data = address_of(*op) | tag_operation;
-            ended.res = -ECANCELED;
-            stash_.push_back(ended);
+            called_off_.push(*op);
         } else {
             submit_operation(*op);
         }
