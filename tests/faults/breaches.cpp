@@ -30,8 +30,10 @@ constexpr std::string_view owners_duties[] = {
     "something was destroyed while a coroutine waits for it",
 };
 
-// Where the unwinder has looked last: in the end, the function that no exception may leave.
+// Where the unwinder has looked last: in the end, the function that no exception may leave, unless
+// there was none and it got to the end of the stack.
 thread_local std::uintptr_t last_looked_at = 0;
+thread_local bool is_stopped_there = false;
 
 [[noreturn]] void blame_test(const char* what) {
     std::fprintf(stderr, "fail_nth: the test's own doing: %s\n", what);
@@ -69,7 +71,10 @@ _Unwind_Reason_Code __wrap___gxx_personality_v0(int version, _Unwind_Action acti
                                                 _Unwind_Exception* thrown,
                                                 _Unwind_Context* frame) {
     last_looked_at = static_cast<std::uintptr_t>(_Unwind_GetIP(frame));
-    return __real___gxx_personality_v0(version, actions, kind, thrown, frame);
+    const _Unwind_Reason_Code verdict =
+        __real___gxx_personality_v0(version, actions, kind, thrown, frame);
+    is_stopped_there = verdict != _URC_CONTINUE_UNWIND;
+    return verdict;
 }
 }
 
@@ -77,6 +82,9 @@ namespace ringlet::faults {
 
 void blame_terminations() noexcept {
     std::set_terminate([] {
+        if (!is_stopped_there && is_thread_of_tests() && is_armed()) {
+            blame_test("it lets an exception end its own thread");
+        }
         const call_site site = find_call_site_above(last_looked_at);
         if ((site.tests || site.called_tests) && is_armed()) {
             blame_test("it throws where that ends the program");

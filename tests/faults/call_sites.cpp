@@ -218,6 +218,17 @@ call_site find_owner_of_destroyed() noexcept { return look(true); }
 
 call_site find_call_site_above(std::uintptr_t address) noexcept { return look(false, address); }
 
+bool is_thread_of_tests() noexcept {
+    const call_site site = look(false);
+    for (std::size_t at = site.depth; at-- > 0;) {
+        const symbol* const found = find_symbol(site.frames[at]);
+        if (found != nullptr && found->whose != owner::nobody) {
+            return found->whose == owner::tests;
+        }
+    }
+    return false;
+}
+
 void print(const call_site& site) noexcept {
     int lines = 0;
     for (std::size_t at = 0; at < site.depth && lines < 24; ++at) {

@@ -31,6 +31,9 @@ call_site find_call_site_above(std::uintptr_t address) noexcept;
 // The same as the first, but destructors are nobody's: so it is whoever has destroyed something.
 call_site find_owner_of_destroyed() noexcept;
 
+// Whether the outermost function of this thread that is anybody's is a test's.
+bool is_thread_of_tests() noexcept;
+
 // The library's and the tests' functions on the way, innermost first, on stderr.
 void print(const call_site& site) noexcept;
 

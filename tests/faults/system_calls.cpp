@@ -6,6 +6,7 @@
 #include <liburing.h>
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -37,24 +38,43 @@ bool fails(const char* name, int error_number) noexcept {
     return true;
 }
 
-// The rings that are alive, to find the one that is entered.
-std::array<std::atomic<io_uring*>, 32> rings{};
+// The rings that are alive, to find the one that is entered. Whoever made one may move it, but not
+// what it shares with the kernel.
+struct known_ring {
+    static constexpr int none = -1, being_made = -2;
+    std::atomic<int> fd{none};
+    std::atomic<int> registered{none};  // the number that a thread has given it, for itself only
+    std::atomic<pthread_t> thread{};
+    io_uring_sq entries{};
+};
+std::array<known_ring, 32> rings{};
 
-void replace_ring(io_uring* from, io_uring* to) noexcept {
-    for (std::atomic<io_uring*>& each : rings) {
-        io_uring* expected = from;
-        if (each.compare_exchange_strong(expected, to)) {
+void add_ring(const io_uring& made) noexcept {
+    for (known_ring& each : rings) {
+        int expected = known_ring::none;
+        if (each.fd.compare_exchange_strong(expected, known_ring::being_made)) {
+            each.entries = made.sq;
+            each.registered = known_ring::none;
+            each.fd = made.ring_fd;
             return;
         }
     }
 }
 
-io_uring* entered_ring(unsigned fd) noexcept {
-    for (const std::atomic<io_uring*>& each : rings) {
-        io_uring* const ring = each;
-        // A registered ring's number is its thread's own, and so is the one that is entered.
-        if (ring != nullptr && static_cast<unsigned>(ring->enter_ring_fd) == fd) {
-            return ring;
+known_ring* find_ring(int fd) noexcept {
+    for (known_ring& each : rings) {
+        if (each.fd == fd) {
+            return &each;
+        }
+    }
+    return nullptr;
+}
+
+const io_uring_sq* entered_entries(int fd, bool by_registration) noexcept {
+    for (const known_ring& each : rings) {
+        if (by_registration ? each.registered == fd && each.thread == ::pthread_self()
+                            : each.fd == fd) {
+            return &each.entries;
         }
     }
     return nullptr;
@@ -111,7 +131,6 @@ RINGLET_WRAP(int, getaddrinfo, EAI_AGAIN, EAGAIN,
              (const char* a, const char* b, const addrinfo* c, addrinfo** d), (a, b, c, d))
 RINGLET_WRAP(int, io_uring_register_buf_ring, -ENOMEM, ENOMEM,
              (io_uring * a, io_uring_buf_reg* b, unsigned c), (a, b, c))
-RINGLET_WRAP(int, io_uring_register_ring_fd, -ENOMEM, ENOMEM, (io_uring * a), (a))
 
 // A socket says that it is not connected when the peer has gone, and then it does not come back.
 int __real_shutdown(int fd, int how);
@@ -136,15 +155,39 @@ int __wrap_io_uring_queue_init_params(unsigned entries, io_uring* ring, io_uring
     }
     const int status = __real_io_uring_queue_init_params(entries, ring, how);
     if (status == 0) {
-        replace_ring(nullptr, ring);
+        add_ring(*ring);
     }
     return status;
 }
 
 void __real_io_uring_queue_exit(io_uring* ring);
 void __wrap_io_uring_queue_exit(io_uring* ring) {
-    replace_ring(ring, nullptr);
+    if (known_ring* const known = find_ring(ring->ring_fd)) {
+        known->registered = known_ring::none;
+        known->fd = known_ring::none;
+    }
     __real_io_uring_queue_exit(ring);
+}
+
+int __real_io_uring_register_ring_fd(io_uring* ring);
+int __wrap_io_uring_register_ring_fd(io_uring* ring) {
+    if (fails("io_uring_register_ring_fd", ENOMEM)) {
+        return -ENOMEM;
+    }
+    const int status = __real_io_uring_register_ring_fd(ring);
+    if (known_ring* const known = status == 1 ? find_ring(ring->ring_fd) : nullptr) {
+        known->thread = ::pthread_self();
+        known->registered = ring->enter_ring_fd;
+    }
+    return status;
+}
+
+int __real_io_uring_unregister_ring_fd(io_uring* ring);
+int __wrap_io_uring_unregister_ring_fd(io_uring* ring) {
+    if (known_ring* const known = find_ring(ring->ring_fd)) {
+        known->registered = known_ring::none;
+    }
+    return __real_io_uring_unregister_ring_fd(ring);
 }
 
 int __real_io_uring_enter2(unsigned fd, unsigned count, unsigned wait_for, unsigned flags,
@@ -154,10 +197,12 @@ int __wrap_io_uring_enter2(unsigned fd, unsigned count, unsigned wait_for, unsig
     if (fails("io_uring_enter2", EBUSY)) {
         return -EBUSY;
     }
-    if (io_uring* const ring = count != 0 ? entered_ring(fd) : nullptr) {
-        const unsigned head = io_uring_smp_load_acquire(ring->sq.khead);
+    const bool by_registration = (flags & IORING_ENTER_REGISTERED_RING) != 0;
+    if (const io_uring_sq* const entries =
+            count != 0 ? entered_entries(static_cast<int>(fd), by_registration) : nullptr) {
+        const unsigned head = io_uring_smp_load_acquire(entries->khead);
         for (unsigned at = 0; at < count; ++at) {
-            spoil(ring->sq.sqes[(head + at) & *ring->sq.kring_mask]);
+            spoil(entries->sqes[(head + at) & *entries->kring_mask]);
         }
     }
     if ((flags & IORING_ENTER_EXT_ARG) == 0) {
