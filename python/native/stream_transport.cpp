@@ -97,7 +97,7 @@ void close_descriptor(stream_transport* self) noexcept {
     }
     owned exception = take_exception();
     if (!owned(PyObject_CallMethodNoArgs(self->socket, stream_names().close))) {
-        PyErr_WriteUnraisable(as_object(self));
+        PyErr_WriteUnraisable(self->socket);  // not the transport, which may be on its way out
     }
     if (exception) {
         raise_again(std::move(exception));
@@ -114,7 +114,11 @@ bool tell_server(stream_transport* self, PyObject* method) noexcept {
 
 void finalize(PyObject* object) noexcept {
     stream_transport* const self = as_stream(object);
-    if (!self->open || self->lost) {
+    if (!self->open) {
+        return;
+    }
+    if (self->lost) {  // and the loop was closed before the last operation ended
+        close_when_idle(self);
         return;
     }
     owned exception = take_exception();

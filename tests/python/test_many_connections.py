@@ -76,11 +76,12 @@ def test_storms_of_cancellation_leave_a_working_loop(run, descriptors):
 @pytest.mark.filterwarnings('ignore::ResourceWarning')  # a recorded one would keep its transport
 def test_loops_are_closed_with_their_transports_open(driver, descriptors):
     async def main():
-        server = await asyncio.start_server(lambda r, w: None, '127.0.0.1', 0)
+        accepted = []  # newer Pythons close a connection whose writer is gone
+        server = await asyncio.start_server(lambda r, w: accepted.append(w), '127.0.0.1', 0)
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection('127.0.0.1', port)
         writer.write(b'x' * (16 * 1024 * 1024))
-        return server, writer
+        return server, writer, accepted
 
     def once():
         loop = ringlet.new_event_loop()
@@ -93,6 +94,36 @@ def test_loops_are_closed_with_their_transports_open(driver, descriptors):
     before = descriptors()
     for _ in range(20):
         once()
+    assert descriptors() == before
+
+
+@pytest.mark.filterwarnings('ignore::ResourceWarning')
+def test_what_was_lost_as_its_loop_was_closed_can_be_garbage(driver, descriptors):
+    class Newer:
+        pass
+
+    async def main():
+        server = await asyncio.start_server(lambda r, w: w.transport.abort(), '127.0.0.1', 0)
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection('127.0.0.1', port)
+        writer.write(b'x' * (16 * 1024 * 1024))
+        return server, writer
+
+    def once():
+        loop = ringlet.new_event_loop()
+        server, writer = loop.run_until_complete(main())
+        loop.close()
+        assert 'closed' in repr(writer.transport)  # makes its socket object
+        newer = Newer()  # than the socket, and so it is taken apart after it
+        newer.cycle = newer
+        newer.transport = writer.transport
+
+    once()
+    gc.collect()
+    before = descriptors()
+    for _ in range(5):
+        once()
+        gc.collect()
     assert descriptors() == before
 
 
