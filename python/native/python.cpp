@@ -81,4 +81,18 @@ PyObject* raise_current_exception() noexcept {
     }
 }
 
+PyObject* only_argument(const char* name, PyObject* const* arguments, Py_ssize_t count,
+                        PyObject* keywords) noexcept {
+    const Py_ssize_t named = keywords != nullptr ? PyTuple_GET_SIZE(keywords) : 0;
+    if (count == 1 && named == 0) {
+        return arguments[0];
+    }
+    if (count == 0 && named == 1 &&
+        PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, 0), name) == 0) {
+        return arguments[0];
+    }
+    PyErr_Format(PyExc_TypeError, "exactly one argument is wanted: '%s'", name);
+    return nullptr;
+}
+
 }  // namespace ringlet::python

@@ -6,6 +6,8 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <system_error>
 #include <utility>
 
@@ -70,6 +72,25 @@ PyObject* guarded(F&& body) noexcept {
 template <class F>
 PyCFunction as_method(F* function) noexcept {
     return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+// The argument of a call that has one, by place or by name; null with TypeError set.
+PyObject* only_argument(const char* name, PyObject* const* arguments, Py_ssize_t count,
+                        PyObject* keywords) noexcept;
+
+template <std::size_t N>
+struct literal {
+    constexpr literal(const char (&from)[N]) { std::copy(from, from + N, text); }
+    char text[N];
+};
+
+// METH_FASTCALL | METH_KEYWORDS of a function that takes one argument: it may then be named too, as
+// asyncio's methods allow.
+template <literal Name, PyObject* (*Function)(PyObject*, PyObject*) noexcept>
+PyObject* by_place_or_name(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                           PyObject* keywords) noexcept {
+    PyObject* const only = only_argument(Name.text, arguments, count, keywords);
+    return only != nullptr ? Function(self, only) : nullptr;
 }
 
 }  // namespace ringlet::python

@@ -101,7 +101,9 @@ PyMethodDef read_method = {"read", as_method(reader_read), METH_FASTCALL | METH_
 PyMethodDef readexactly_method = {"readexactly", as_method(reader_readexactly),
                                   METH_FASTCALL | METH_KEYWORDS,
                                   "See asyncio.StreamReader.readexactly."};
-PyMethodDef write_method = {"write", writer_write, METH_O, "See asyncio.StreamWriter.write."};
+PyMethodDef write_method = {"write", as_method(by_place_or_name<"data", writer_write>),
+                            METH_FASTCALL | METH_KEYWORDS,
+                            "write($self, data)\n--\n\nSee asyncio.StreamWriter.write."};
 PyMethodDef drain_method = {"drain", writer_drain, METH_NOARGS, "See asyncio.StreamWriter.drain."};
 
 bool add_method(PyObject* to, PyMethodDef& method) noexcept {

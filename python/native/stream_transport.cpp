@@ -361,10 +361,11 @@ PyObject* get_polling(PyObject* object, void*) noexcept {
 }
 
 PyMethodDef methods[] = {
-    {"write", stream_write, METH_O,
-     "write($self, data, /)\n--\n\nSends data without waiting for it."},
-    {"writelines", stream_writelines, METH_O,
-     "writelines($self, list_of_data, /)\n--\n\nSends all of it without waiting."},
+    {"write", as_method(by_place_or_name<"data", stream_write>), METH_FASTCALL | METH_KEYWORDS,
+     "write($self, data)\n--\n\nSends data without waiting for it."},
+    {"writelines", as_method(by_place_or_name<"list_of_data", stream_writelines>),
+     METH_FASTCALL | METH_KEYWORDS,
+     "writelines($self, list_of_data)\n--\n\nSends all of it without waiting."},
     {"write_eof", stream_write_eof, METH_NOARGS, "Ends our direction behind what was written."},
     {"can_write_eof", can_write_eof, METH_NOARGS, "Whether write_eof() is supported: yes."},
     {"close", close_softly, METH_NOARGS, "Closes once everything written has been sent."},
@@ -374,7 +375,8 @@ PyMethodDef methods[] = {
     {"pause_reading", stream_pause_reading, METH_NOARGS,
      "The protocol gets no data until resume_reading()."},
     {"resume_reading", stream_resume_reading, METH_NOARGS, "The protocol gets data again."},
-    {"set_protocol", set_protocol, METH_O, "set_protocol($self, protocol, /)\n--\n\nReplaces it."},
+    {"set_protocol", as_method(by_place_or_name<"protocol", set_protocol>),
+     METH_FASTCALL | METH_KEYWORDS, "set_protocol($self, protocol)\n--\n\nReplaces it."},
     {"get_protocol", get_protocol, METH_NOARGS, "The protocol; None once the connection is lost."},
     {"get_write_buffer_size", get_write_buffer_size, METH_NOARGS, "Bytes that wait to be sent."},
     {"get_write_buffer_limits", get_write_buffer_limits, METH_NOARGS, "(low, high) in bytes."},
