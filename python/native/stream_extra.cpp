@@ -28,11 +28,13 @@ PyObject* socket_of(stream_transport* self) noexcept {
         owned made(keywords && none ? PyObject_Call(stream_names().socket_class, none.get(),
                                                     keywords.get())
                                     : nullptr);
-        if (!made || !owned(PyObject_CallMethodOneArg(made.get(), stream_names().setblocking,
-                                                      Py_False))) {
+        if (!made) {
             return nullptr;
         }
-        self->socket = made.release();
+        self->socket = made.release();  // whatever comes, it is what closes the descriptor now
+        if (!owned(PyObject_CallMethodOneArg(self->socket, stream_names().setblocking, Py_False))) {
+            return nullptr;
+        }
     }
     if (self->socket == nullptr) {
         PyErr_SetString(PyExc_ValueError, "the transport is closed");

@@ -224,7 +224,8 @@ bool send_ciphertext(tls_object* self) noexcept {
         if (size > 0) {
             owned bytes(PyBytes_FromStringAndSize(data, size));
             static_cast<void>(BIO_reset(out));
-            if (!bytes || !write_raw(self->transport, bytes.get())) {
+            owned transport = owned::share(self->transport);
+            if (!bytes || !write_raw(transport.get(), bytes.get())) {
                 return false;
             }
         }
@@ -267,7 +268,8 @@ outcome decrypt(tls_object* self, char* into, std::size_t room, std::size_t& got
 
 bool deliver(tls_object* self, std::size_t size) noexcept {
     owned bytes(PyBytes_FromStringAndSize(scratch, static_cast<Py_ssize_t>(size)));
-    PyObject* const passed[] = {self->app_protocol, bytes.get()};
+    owned protocol = owned::share(self->app_protocol);
+    PyObject* const passed[] = {protocol.get(), bytes.get()};
     if (!bytes) {
         return false;
     }
@@ -296,7 +298,8 @@ outcome read_copied(tls_object* self, bool& full) noexcept {
 // Decrypts into what a BufferedProtocol lends.
 outcome read_buffered(tls_object* self, bool& full) noexcept {
     owned hint(PyLong_FromLong(-1));
-    PyObject* const asked[] = {self->app_protocol, hint.get()};
+    owned protocol = owned::share(self->app_protocol);
+    PyObject* const asked[] = {protocol.get(), hint.get()};
     owned buffer(PyObject_VectorcallMethod(known.get_buffer, asked, 2, nullptr));
     Py_buffer view;
     if (!buffer || PyObject_GetBuffer(buffer.get(), &view, PyBUF_WRITABLE) != 0) {
@@ -317,7 +320,8 @@ outcome read_buffered(tls_object* self, bool& full) noexcept {
     }
     owned failure = how == outcome::failed ? take_exception() : owned();
     owned count(PyLong_FromSize_t(got));
-    PyObject* const told[] = {self->app_protocol, count.get()};
+    protocol = owned::share(self->app_protocol);
+    PyObject* const told[] = {protocol.get(), count.get()};
     if (!count || !owned(PyObject_VectorcallMethod(known.buffer_updated, told, 2, nullptr))) {
         return outcome::failed;
     }
@@ -484,7 +488,8 @@ void deallocate_protocol(PyObject* object) noexcept {
 
 PyMethodDef protocol_methods[] = {{"_do_read", do_read, METH_NOARGS, nullptr},
                                   {"_adopt", adopt, METH_O, nullptr},
-                                  {"_app_write", app_write, METH_O, nullptr},
+                                  {"_app_write", as_method(by_place_or_name<"data", app_write>),
+                                   METH_FASTCALL | METH_KEYWORDS, nullptr},
                                   {nullptr, nullptr, 0, nullptr}};
 PyMemberDef protocol_members[] = {
     {"_sslobj", T_OBJECT, offsetof(tls_object, ssl_object), 0, nullptr},

@@ -1,6 +1,7 @@
 """The native half of ringlet. What begins with an underscore is for the package itself."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from socket import socket
@@ -101,5 +102,6 @@ class Acceptor:
     def __init__(self, *arguments: Any) -> None: ...
     def close(self) -> None: ...
 
-@disjoint_base
-class TlsProtocol: ...
+if sys.version_info >= (3, 11):
+    @disjoint_base
+    class TlsProtocol: ...
