@@ -98,13 +98,15 @@ TEST_CASE("responses on one connection are parsed one by one") {
     CHECK(parser.feed(rest, sink) == first.size());
     rest.remove_prefix(first.size());
     CHECK(parser.feed(rest, sink) == 0);
-    CHECK(parser.complete());
-    CHECK(parser.keep_alive());
+    REQUIRE(parser.complete());
+    REQUIRE(parser.keep_alive());
     parser.start(method::get);
     CHECK_FALSE(parser.complete());
     CHECK_FALSE(parser.started());
     CHECK(parser.feed(rest, sink) == second.size());
     rest.remove_prefix(second.size());
+    REQUIRE(parser.complete());
+    REQUIRE(parser.keep_alive());
     parser.start(method::get);
     CHECK(parser.feed(rest, sink) == third.size());
     CHECK(parser.started());
