@@ -347,7 +347,8 @@ def test_an_unclosed_loop_is_collected_with_a_warning(driver, descriptors):
                                     'loop.close()', 'raise SystemExit(0)'])
 def test_the_interpreter_ends_with_a_loop_open(driver, ending):
     done = python(f'''
-import asyncio, os, ringlet
+import asyncio, os, ringlet, warnings
+warnings.simplefilter('ignore')  # debug builds of CPython warn of the loop
 loop = ringlet.new_event_loop()
 a, b = os.pipe()
 loop.add_reader(a, print)

@@ -152,35 +152,6 @@ def test_what_was_written_may_be_changed_afterwards(run):
     run(main())
 
 
-def test_arguments_may_be_named_as_asyncio_names_them(run):
-    async def main():
-        async def echo(reader, writer):
-            writer.write(data=await reader.readexactly(n=6))
-            writer.close()
-
-        server = await asyncio.start_server(echo, '127.0.0.1', 0)
-        port = server.sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection('127.0.0.1', port)
-        writer.transport.write(data=b'ab')
-        writer.transport.writelines(list_of_data=[b'c', b'd'])
-        writer.writelines(data=[b'e', b'f'])
-        assert await reader.read(n=-1) == b'abcdef'
-        protocol = writer.transport.get_protocol()
-        writer.transport.set_protocol(protocol=protocol)
-        for wrong in ({}, {'bytes': b'x'}, {'data': b'x', 'more': 1}):
-            with pytest.raises(TypeError):
-                writer.transport.write(**wrong)
-        with pytest.raises(TypeError):
-            writer.write(b'x', data=b'x')
-        loop = asyncio.get_running_loop()
-        assert loop.remove_reader(fd=0) is False
-        assert loop.remove_writer(fd=0) is False
-        writer.close()
-        server.close()
-
-    run(main())
-
-
 def test_small_pieces_and_lists_are_sent_in_order(run):
     async def main():
         protocol, peer = await connected()
