@@ -50,8 +50,14 @@ void load_trust(SSL_CTX* to, const std::string& path, const std::string& what) {
     }
 }
 
-int give_password(char* into, int room, int, void* identity) noexcept {
-    const std::string& password = static_cast<const tls_identity*>(identity)->key_password;
+struct password_request {
+    const std::string& password;
+    bool made = false;
+};
+
+int give_password(char* into, int room, int, void* request) noexcept {
+    static_cast<password_request*>(request)->made = true;
+    const std::string& password = static_cast<password_request*>(request)->password;
     const int bytes = static_cast<int>(password.size());
     if (bytes > room) {
         return 0;
@@ -164,12 +170,16 @@ void show_tls_identity(SSL_CTX* to, const tls_identity& who) {
     const std::string& key = who.key_file.empty() ? who.chain_file : who.key_file;
     require_readable(key, "key file ");
     SSL_CTX_set_default_passwd_cb(to, &give_password);
-    SSL_CTX_set_default_passwd_cb_userdata(to, const_cast<tls_identity*>(&who));
+    password_request request{who.key_password};
+    SSL_CTX_set_default_passwd_cb_userdata(to, &request);
     const bool good = SSL_CTX_use_PrivateKey_file(to, key.c_str(), SSL_FILETYPE_PEM) == 1 &&
                       SSL_CTX_check_private_key(to) == 1;
     SSL_CTX_set_default_passwd_cb_userdata(to, nullptr);
     if (!good) {
-        refuse("key file " + key + " cannot be used with the certificate of " + who.chain_file +
+        // A wrong password may decrypt it to nonsense, about which OpenSSL says one thing or another.
+        const std::string with = request.made ? " cannot be decrypted with its password, or used"
+                                              : " cannot be used";
+        refuse("key file " + key + with + " with the certificate of " + who.chain_file +
                openssl_sentence());
     }
 }
