@@ -1,4 +1,7 @@
 // Stream transports: what comes in, and how it reaches the protocol.
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -237,11 +240,52 @@ void take_failure(stream_transport* self, int error) noexcept {
     }
 }
 
+// One call of recv into the protocol's own buffer. Whether there may be more.
+bool receive_into_buffer(stream_transport* self) noexcept {
+    Py_buffer view;
+    if (!ask_for_buffer(self, view)) {
+        return false;
+    }
+    const auto room = static_cast<std::size_t>(view.len);
+    const bool wanted = !self->closing && self->get_buffer != nullptr;
+    const ssize_t got = wanted ? ::recv(self->fd, view.buf, room, MSG_DONTWAIT) : -1;
+    const int error = wanted ? errno : EAGAIN;
+    PyBuffer_Release(&view);
+    if (got > 0) {
+        owned count(PyLong_FromSsize_t(got));
+        return count &&
+               call_protocol(self, self->on_data, count.get(),
+                             "Fatal error: protocol.buffer_updated() call failed.") &&
+               static_cast<std::size_t>(got) == room;
+    }
+    if (got == 0) {
+        take_end(self);
+    } else if (error != EAGAIN && error != EINTR) {
+        take_failure(self, error);
+    }
+    return false;
+}
+
+// There is something for a protocol that has buffers of its own. When it has become another one
+// meanwhile, or is not to be given anything, it stays where it is.
+void take_readiness(stream_transport* self) noexcept {
+    constexpr int calls_max = 8;  // before others have their turn
+    int calls = 0;
+    while (++calls <= calls_max && wants_data(self) && self->get_buffer != nullptr &&
+           receive_into_buffer(self)) {
+    }
+}
+
 }  // namespace
 
 void start_receiving(stream_transport* self) noexcept {
     if (wants_data(self) && has_core(self) && !self->receive.active()) {
-        self->receive.prepare_receive(self->fd);
+        self->polling = self->get_buffer != nullptr && !self->secured;
+        if (self->polling) {
+            self->receive.prepare_poll(self->fd, POLLIN, false);
+        } else {
+            self->receive.prepare_receive(self->fd);
+        }
         self->loop->core->start(self->receive);
         settle_life(self);
     }
@@ -260,7 +304,9 @@ void stream_received(operation& op, const completion& what) noexcept {
         return;  // the loop is being closed, and lets go of its owners by itself
     }
     Py_INCREF(self);
-    if (what.result > 0) [[likely]] {
+    if (what.result > 0 && self->polling) {
+        take_readiness(self);
+    } else if (what.result > 0) [[likely]] {
         take_bytes(self, what);
     } else if (what.result == 0) {
         take_end(self);

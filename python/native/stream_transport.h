@@ -3,7 +3,8 @@
 // (ringlet/_transport.py).
 //
 // Receiving is one multishot operation; what comes is copied into an object for the protocol and
-// its buffer given back at once. Sending is described in stream_send.cpp. While any operation is
+// its buffer given back at once. For a protocol that has buffers of its own it is a poll, and recv
+// into the buffer that the protocol gives then. Sending is described in stream_send.cpp. While any operation is
 // active the loop holds a reference (live_owner.h), and the descriptor stays open: closing asks the
 // operations to end, and the last one to end closes it, though to Python the transport is closed
 // before. Guarded by the GIL; everything but the handlers of operations may raise.
@@ -84,6 +85,7 @@ struct stream_transport : stream_attributes {
     stream_output output;
     bool secured;     // the protocol is a native TLS layer
     bool begun;       // connection_made was called
+    bool polling;     // `receive` is a poll: the protocol had buffers of its own when it began
     bool stopping;    // a cancel of the receive, ours, is under way
     bool ended;       // nothing more comes from the peer
     bool end_kept;    // ... which the protocol is told when it is no longer paused

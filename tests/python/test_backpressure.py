@@ -1,6 +1,10 @@
 """A protocol that pauses reading holds its peer back, however often it does so."""
 
+import array
 import asyncio
+import fcntl
+import socket
+import termios
 
 SIZE = 64 << 20
 AHEAD_MAX = 24 << 20  # what sockets, kernel and loop may hold between the two
@@ -85,5 +89,54 @@ def test_what_came_before_the_end_is_delivered_before_the_end(run):
             await asyncio.sleep(0.01)
         sink.transport.resume_reading()
         assert await sink.over is None
+
+    run(main())
+
+
+def test_a_buffered_protocol_reads_straight_into_its_buffer(run):
+    class Tight(asyncio.BufferedProtocol):
+        def __init__(self):
+            self.buffer = bytearray(10)
+            self.got = []
+            self.over = asyncio.get_running_loop().create_future()
+
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def get_buffer(self, sizehint):
+            return self.buffer
+
+        def buffer_updated(self, nbytes):
+            self.got.append(bytes(self.buffer[:nbytes]))
+            self.transport.pause_reading()
+
+        def connection_lost(self, exc):
+            self.over.set_result(exc)
+
+    def left_in_the_kernel(transport):
+        count = array.array('i', [0])
+        fcntl.ioctl(transport.get_extra_info('socket').fileno(), termios.FIONREAD, count)
+        return count[0]
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        transport, protocol = await asyncio.get_running_loop().create_connection(Tight, sock=ours)
+        await asyncio.sleep(0.01)
+        protocol.buffer.extend(b'..')  # nobody holds it while there is nothing to read
+        theirs.sendall(bytes(range(100)))
+        for turn in range(1, 9):
+            while len(protocol.got) < turn:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.002)
+            assert len(protocol.got) == turn
+            assert left_in_the_kernel(transport) == 100 - 12 * turn
+            transport.resume_reading()
+        theirs.close()
+        while not protocol.over.done():
+            transport.resume_reading()
+            await asyncio.sleep(0.001)
+        assert b''.join(protocol.got) == bytes(range(100))
+        assert await protocol.over is None
 
     run(main())
