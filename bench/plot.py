@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Draws what `scripts/bench python` has measured, as the pictures that README.md shows.
+"""Draws what has been measured of Python; `scripts/bench python` does it at its end.
 
-    pip install matplotlib
-    bench/plot.py build/bench/results.json docs/figures
+    build/bench/venv/bin/python bench/plot.py build/bench/results.json docs/figures
 
 Writes python_calls.svg (scheduling, ns) and python_servers.svg (CPU for each message, as multiples
 of the bare server's in C). The same results give the same bytes.

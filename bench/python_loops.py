@@ -188,3 +188,6 @@ def measure(bench):
     tls(bench, python)
     frameworks(bench, python)
     import_time(bench, python)
+    bench.report.save()
+    python.run([python.python, HERE / "plot.py", bench.report.path, bench.folder])
+    bench.report.remark(f"Drawn: {bench.folder}/python_calls.svg and python_servers.svg.")

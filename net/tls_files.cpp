@@ -176,7 +176,7 @@ void show_tls_identity(SSL_CTX* to, const tls_identity& who) {
                       SSL_CTX_check_private_key(to) == 1;
     SSL_CTX_set_default_passwd_cb_userdata(to, nullptr);
     if (!good) {
-        // A wrong password may decrypt it to nonsense, about which OpenSSL says one thing or another.
+        // A wrong password may decrypt it to nonsense, of which OpenSSL says one thing or another.
         const std::string with = request.made ? " cannot be decrypted with its password, or used"
                                               : " cannot be used";
         refuse("key file " + key + with + " with the certificate of " + who.chain_file +

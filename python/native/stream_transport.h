@@ -4,10 +4,11 @@
 //
 // Receiving is one multishot operation; what comes is copied into an object for the protocol and
 // its buffer given back at once. For a protocol that has buffers of its own it is a poll, and recv
-// into the buffer that the protocol gives then. Sending is described in stream_send.cpp. While any operation is
-// active the loop holds a reference (live_owner.h), and the descriptor stays open: closing asks the
-// operations to end, and the last one to end closes it, though to Python the transport is closed
-// before. Guarded by the GIL; everything but the handlers of operations may raise.
+// into the buffer that the protocol gives then. Sending is described in stream_send.cpp. While any
+// operation is active the loop holds a reference (live_owner.h), and the descriptor stays open:
+// closing asks the operations to end, and the last one to end closes it, though to Python the
+// transport is closed before. Guarded by the GIL; everything but the handlers of operations may
+// raise.
 #pragma once
 
 #include <sys/socket.h>
