@@ -73,6 +73,25 @@ def test_storms_of_cancellation_leave_a_working_loop(run, descriptors):
     run(main())
 
 
+def test_ten_thousand_loops_leave_nothing_behind(driver, descriptors):
+    def resident_kib():
+        with open('/proc/self/status', encoding='ascii') as status:
+            return next(int(line.split()[1]) for line in status if line.startswith('RssAnon'))
+
+    def some(count):
+        for _ in range(count):
+            loop = ringlet.new_event_loop()
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            loop.close()
+        return descriptors(), resident_kib()
+
+    open_before, before = some(500)
+    open_after, after = some(10_000)
+    assert open_after == open_before
+    assert after - before < 2048
+
+
 @pytest.mark.filterwarnings('ignore::ResourceWarning')  # a recorded one would keep its transport
 def test_loops_are_closed_with_their_transports_open(driver, descriptors):
     async def main():
