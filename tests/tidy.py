@@ -91,7 +91,7 @@ WORDS = [
 
 CPP = (".h", ".cpp", ".c")
 # Vectors are bytes, not prose.
-TEXT_EXEMPT = ("tests/data/", "tests/fuzz/corpus/", "tests/fuzz/dictionaries/")
+TEXT_EXEMPT = ("docs/figures/", "tests/data/", "tests/fuzz/corpus/", "tests/fuzz/dictionaries/")
 # Found by their folder's glob, and built by other presets than this looks at.
 BUILT_ELSEWHERE = ("tests/faults/", "tests/fuzz/", "tests/python/", "python/native/",
                    "python/ringlet/")
