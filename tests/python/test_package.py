@@ -68,7 +68,8 @@ def test_the_extension_is_smaller_than_three_mebibytes():
     assert size < 3 << 20
 
 
-def test_importing_costs_little_more_than_importing_asyncio():
+@pytest.mark.skipif(hasattr(sys, 'gettotalrefcount'), reason='a debug interpreter is no measure')
+def test_importing_costs_at_most_five_milliseconds_more_than_importing_asyncio():
     code = 'import time; a = time.process_time(); import {}; print(time.process_time() - a)'
 
     def seconds(name):
@@ -76,9 +77,14 @@ def test_importing_costs_little_more_than_importing_asyncio():
         assert status == 0
         return float(said)
 
-    both = [(seconds('asyncio'), seconds('ringlet')) for _ in range(12)]
-    asyncios, ours = (min(times) for times in zip(*both))
-    assert ours < asyncios * 1.3  # 5 ms where asyncio takes 17
+    # In turn, and the fastest of each: on a busy machine it only takes more rounds.
+    both = []
+    for _ in range(40):
+        both.append((seconds('asyncio'), seconds('ringlet')))
+        asyncios, ours = (min(times) for times in zip(*both))
+        if len(both) >= 5 and ours - asyncios <= 0.005:
+            return
+    pytest.fail(f'{(ours - asyncios) * 1000:.1f} ms more than {asyncios * 1000:.1f}')
 
 
 def test_run_returns_the_result(driver):

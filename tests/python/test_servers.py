@@ -1,6 +1,7 @@
 """Servers on the native accept: what asyncio promises of them, and the benchmark's echo servers."""
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -60,6 +61,39 @@ def test_a_server_out_of_descriptors_says_so_and_goes_on(loop, run, monkeypatch)
         assert isinstance(caught[0]['exception'], OSError)
         server.close()
         client.close()
+
+    run(main())
+
+
+def test_a_socket_object_that_cannot_be_set_up_closes_nothing_early_or_twice(run, monkeypatch):
+    def refuse(*_):
+        raise OSError('not now')
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        streams = loop.create_future()
+        server = await asyncio.start_server(lambda *both: streams.set_result(both), '127.0.0.1', 0)
+        peer = socket.create_connection(server.sockets[0].getsockname(), timeout=20)
+        reader, writer = await streams
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, 'setblocking', refuse)
+            with pytest.raises(OSError, match='not now'):
+                writer.get_extra_info('socket')
+        gc.collect()
+        peer.sendall(b'still there')
+        assert await reader.readexactly(11) == b'still there'
+        writer.write(b'yes')
+        assert await loop.run_in_executor(None, peer.recv, 100) == b'yes'
+        number = writer.get_extra_info('socket').fileno()
+        writer.close()
+        await writer.wait_closed()
+        # Whoever gets the number next keeps it.
+        taken = os.dup2(peer.fileno(), number)
+        del streams, reader, writer
+        gc.collect()
+        os.close(taken)
+        peer.close()
+        server.close()
 
     run(main())
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import ssl
 import subprocess
+import weakref
 
 import pytest
 import ringlet
@@ -365,6 +366,73 @@ def test_buffered_protocols_are_filled(run, contexts):
         transport.write(data)
         await until(lambda: len(protocol.received) == len(data))
         assert protocol.received == data
+        transport.close()
+        await asyncio.sleep(0.05)
+        server.close()
+
+    run(main())
+
+
+class Equal:
+    """Equal to whatever it is compared with; comparing calls a function."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __hash__(self):
+        return hash(-1)
+
+    def __eq__(self, other):
+        self.function()
+        return True
+
+
+class ListOfEquals(asyncio.Protocol, list):
+    data_received = list.remove  # native code: nothing but its caller holds the protocol
+
+    def __init__(self, function):
+        self.append(Equal(function))
+
+
+class DictOfEquals(asyncio.BufferedProtocol, dict):
+    get_buffer = dict.__getitem__
+
+    def __init__(self, function):
+        self[Equal(function)] = bytearray(100)
+
+
+@pytest.mark.parametrize('kind', [ListOfEquals, DictOfEquals])
+def test_a_protocol_that_takes_its_own_place_away_lives_until_it_returns(run, contexts, kind):
+    class Next(asyncio.BufferedProtocol):
+        def get_buffer(self, hint):
+            return bytearray(100)
+
+        def buffer_updated(self, count):
+            counts.append(count)
+
+    counts = []
+    transports = []
+    alive = []
+    watched = None
+
+    def replace():
+        if transports:
+            transports.pop().set_protocol(Next())
+            alive.append(watched() is not None)
+
+    async def main():
+        nonlocal watched
+        server, port = await serve(Echo, contexts[0])
+        transport, protocol = await connect(port, contexts[1], lambda: kind(replace))
+        watched = weakref.ref(protocol)
+        del protocol
+        transports.append(transport)
+        transport.write(b'one')
+        await until(lambda: alive)
+        assert alive == [True]
+        assert watched() is None
+        transport.write(b'three')
+        await until(lambda: 5 in counts)
         transport.close()
         await asyncio.sleep(0.05)
         server.close()
