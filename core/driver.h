@@ -50,7 +50,8 @@ public:
     // once, before the driver is destroyed.
     virtual void cancel_all() noexcept = 0;
     // After it a descriptor whose operations have all been cancelled may be closed, though their
-    // final completions are still to come: nothing beneath uses it. May cost a system call.
+    // final completions are still to come: nothing beneath uses it. May cost a system call. In
+    // another thread than the one that waits, that is left to the next wait.
     virtual void let_go() noexcept {}
 
     // Hands everything started to the kernel and waits until something has completed, `timeout`
@@ -66,6 +67,8 @@ public:
     virtual void give_back(const lent_buffer& buffer) noexcept = 0;
     // True while so many buffers are lent that a keeper should copy its bytes and give back.
     virtual bool buffers_scarce() const noexcept = 0;
+    // Most bytes that a completion of `receive` brings as long as its traffic is not known.
+    virtual std::size_t receive_bytes() const noexcept = 0;
 
     // Makes a waiting (or the next) `wait` return. Any thread, also in a signal handler.
     virtual void wake() noexcept = 0;

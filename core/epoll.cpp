@@ -97,6 +97,7 @@ public:
     bool buffers_scarce() const noexcept override {
         return buffers_.lent() > buffers_.count_max / 2;
     }
+    std::size_t receive_bytes() const noexcept override { return buffers_.bytes; }
     void wake() noexcept override;
     void add_stats(loop_stats& stats) const noexcept override;
     result<int> open_socket(int family, int type, int protocol) noexcept override;

@@ -490,6 +490,8 @@ void fake_driver::wake() noexcept {
     [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);
 }
 
+std::size_t fake_driver::receive_bytes() const noexcept { return buffer_bytes_max; }
+
 void fake_driver::give_back(const lent_buffer& buffer) noexcept {
     RINGLET_REQUIRE(buffer.id < buffers_max && buffers_[buffer.id] != nullptr &&
                         buffers_[buffer.id].get() + lent_buffer::room_before == buffer.data,

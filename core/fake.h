@@ -65,6 +65,7 @@ public:
     void expect_wake(bool expected) noexcept override { wake_expected_ = expected; }
     void give_back(const lent_buffer& buffer) noexcept override;
     bool buffers_scarce() const noexcept override { return lent_ > buffers_max / 2; }
+    std::size_t receive_bytes() const noexcept override;
     void wake() noexcept override;
     void add_stats(loop_stats& stats) const noexcept override;
 

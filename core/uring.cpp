@@ -145,9 +145,11 @@ void uring_driver::submit_operation(operation& op) noexcept {
             }
             sqe->flags |= IOSQE_BUFFER_SELECT;
             break;
-        case opcode::receive_into: io_uring_prep_recv(sqe, fd, memory, length, 0); break;
+        case opcode::receive_into:
+            io_uring_prep_recv(sqe, fd, memory, transfer_bytes(length), 0);
+            break;
         case opcode::send:
-            io_uring_prep_send(sqe, fd, memory, length, MSG_NOSIGNAL);
+            io_uring_prep_send(sqe, fd, memory, transfer_bytes(length), MSG_NOSIGNAL);
             break;
         case opcode::send_message:
             // The kernel's own wait would not do: some sockets (unix datagrams whose receiver is
@@ -230,9 +232,10 @@ void uring_driver::submit_cancel_of_all() noexcept {
     sqe->user_data = tag_ignored;
 }
 
-// What completes meanwhile stays in the ring, for the turn to come.
+// What completes meanwhile stays in the ring, for the turn to come. A ring that is not enabled
+// holds nothing yet, and is left to the thread that will wait; another one than that may not enter.
 void uring_driver::let_go() noexcept {
-    if (!suspended_ && unsubmitted() != 0) {
+    if (!suspended_ && enabled_ && owner_ == this_thread() && unsubmitted() != 0) {
         enter(0, nullptr);
     }
 }
@@ -566,6 +569,8 @@ bool uring_driver::buffers_scarce() const noexcept {
     return buffers_[0].lent() * 2 > buffers_[0].count() ||
            buffers_[1].lent() * 2 > buffers_[1].count();
 }
+
+std::size_t uring_driver::receive_bytes() const noexcept { return small_buffer_bytes; }
 
 void uring_driver::add_stats(loop_stats& stats) const noexcept {
     stats.enters += enters_;

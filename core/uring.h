@@ -49,6 +49,7 @@ public:
     bool has_work() noexcept override;
     void give_back(const lent_buffer& buffer) noexcept override;
     bool buffers_scarce() const noexcept override;
+    std::size_t receive_bytes() const noexcept override;
     void wake() noexcept override;
     void add_stats(loop_stats& stats) const noexcept override;
 

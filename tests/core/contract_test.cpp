@@ -356,6 +356,22 @@ TEST_CASE("a descriptor that the driver has let go of is closed when it is close
     CHECK(accepting.result() == -ECANCELED);
 }
 
+TEST_CASE("letting go before the first turn leaves the loop free to run in any thread") {
+    loop on;
+    listener listening(on);
+    probe accepting(on);
+    accepting.prepare_accept(listening.fd);
+    on.start(accepting);
+    on.cancel(accepting);
+    on.driver().let_go();
+    std::thread([&] {
+        CHECK(accepting.run());
+        on.driver().let_go();
+        on.suspend();
+    }).join();
+    CHECK(accepting.result() == -ECANCELED);
+}
+
 TEST_CASE("a loop's end waits for the last completion of everything that was active") {
     const int before = open_descriptors();
     const std::uint64_t rounds = real_kernel() ? 4 : 60;

@@ -1,7 +1,9 @@
 // Many bytes, many connections and many completions, through every driver.
 #include <doctest/doctest.h>
 
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -119,6 +121,27 @@ TEST_CASE("a mebibyte each way arrives whole and in order, over sockets given fr
         on.driver().close(ends[0]);
         on.driver().close(ends[1]);
     }
+}
+
+TEST_CASE("more than four gibibytes may be given to one send") {
+    loop on;
+    if (!on.driver().has_real_sockets()) {
+        return;
+    }
+    constexpr std::size_t bytes = std::size_t{4} << 30;
+    void* const memory =
+        ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    probe sending(on);
+    sending.prepare_send(pair[0], memory, bytes);
+    on.start(sending);
+    CHECK(sending.run());
+    CHECK(sending.result() > 0);
+    on.driver().close(pair[0]);
+    ::close(pair[1]);
+    ::munmap(memory, bytes);
 }
 
 TEST_CASE("five hundred connections come through one accept") {
