@@ -20,6 +20,7 @@ matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ringlet", "
 from matplotlib import pyplot  # noqa: E402  (after the choice of what draws)
 
 COLOURS = {"ringlet": "#1f6feb", "ringlet on epoll": "#79b0ff", "rloop": "#57606a",
+           "rsloop": "#6e7781", "zuvloop": "#848d97",
            "uvloop": "#8c959f", "aiofastnet": "#afb8c1", "asyncio": "#d0d7de"}
 SERVERS_CONNECTIONS = ", 100 connections"
 BAR = 0.8
@@ -55,8 +56,7 @@ def bars(axes, works, unit, scale):
         for at, subject in enumerate(name for name in subjects if name in values):
             value = values[subject] / of
             y = place - BAR / 2 + (at + 0.5) * thick
-            axes.barh(y, value, thick * 0.92, color=COLOURS[subject],
-                      label=subject if place == 0 else None)
+            axes.barh(y, value, thick * 0.92, color=COLOURS[subject])
             axes.text(value, y, f" {value:,.2f}" if scale else f" {value:,.0f}", va="center",
                       fontsize=7)
     axes.set_yticks(range(len(works)), list(works))

@@ -5,6 +5,7 @@ installed into build/bench/venv for Debian's own interpreter, which is built wit
 another one, what a loop costs drowns in what the interpreter costs.
 """
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -19,12 +20,13 @@ from secure import make_certificate
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 INTERPRETER = "/usr/bin/python3"
-PEERS = ("uvloop", "rloop")
+PEERS = ("uvloop", "rloop", "rsloop", "zuvloop")
 CALLS_TARGETS = {"call_soon, chain": ("rloop", 1 / 1.3), "call_soon, burst": ("rloop", 1 / 1.3),
                  "call_soon_threadsafe": ("rloop", 1), "call_later and cancel": ("rloop", 1),
                  "await sleep(0)": ("rloop", 1), "gather of tasks": ("rloop", 1),
                  "latency under a chain": ("uvloop", 2)}
 ECHO_BYTES = 1024
+LARGE_BYTES = (16 * 1024, 64 * 1024)
 PROTOCOL_RATIO_MAX = 1.15
 STREAMS_RATIO_MAX = 1 / 1.4
 SOCK_RATIO_MAX = 1 / 2.2
@@ -109,7 +111,7 @@ def measured(bench, servers, tool, mode, *load):
         return compare(pairs, bench.rounds)
 
 
-def echo(bench, python, style, connections, targets):
+def echo(bench, python, style, connections, targets, sizes=(ECHO_BYTES,)):
     with ExitStack() as stack:
         servers = [bench.floor(stack, "echo")]
         for loop in python.loops:
@@ -118,10 +120,10 @@ def echo(bench, python, style, connections, targets):
             servers.append(python.server(stack, loop, HERE / "python_echo.py", loop, style, None))
         servers.append(python.server(stack, "ringlet on epoll", HERE / "python_echo.py", "ringlet",
                                      style, None, RINGLET_DRIVER="epoll"))
-        for count in connections:
-            figures = measured(bench, servers, "bench_load", "echo", count, ECHO_BYTES)
-            rows(bench, f"echo by {style}, 1 KiB, {count} connections, CPU per message", figures,
-                 "floor", targets)
+        for size, count in itertools.product(sizes, connections):
+            figures = measured(bench, servers, "bench_load", "echo", count, size)
+            rows(bench, f"echo by {style}, {size // 1024} KiB, {count} connections, "
+                 "CPU per message", figures, "floor", targets)
 
 
 def tls(bench, python):
@@ -135,7 +137,7 @@ def tls(bench, python):
                                   *certificate) for loop in loops]
         for size, most in TLS_RATIO_MAX.items():
             for count in (10, 100):
-                figures = measured(bench, servers, "bench_tls_load", "echo", count, size)
+                figures = measured(bench, servers, "bench_tls_echo_load", "echo", count, size)
                 rows(bench, f"TLS echo by protocol, {size} B, {count} connections, "
                      "CPU per message", figures, "floor", {"ringlet": ("uvloop", most)})
 
@@ -183,6 +185,9 @@ def measure(bench):
     scheduling(bench, python)
     against = {name: ("floor", PROTOCOL_RATIO_MAX) for name in ("ringlet",)}
     echo(bench, python, "protocol", (10, 100), against)
+    behind_none = {"ringlet": ("uvloop", 1)}
+    echo(bench, python, "protocol", (10, 100), behind_none, LARGE_BYTES)
+    echo(bench, python, "buffered", (100,), behind_none, (ECHO_BYTES, LARGE_BYTES[-1]))
     echo(bench, python, "streams", (10, 100), {"ringlet": ("uvloop", STREAMS_RATIO_MAX)})
     echo(bench, python, "sock", (10, 100), {"ringlet": ("uvloop", SOCK_RATIO_MAX)})
     tls(bench, python)

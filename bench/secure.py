@@ -26,10 +26,11 @@ def make_certificate(folder):
 
 def compared(bench, servers, *load):
     mode, *rest = load
+    tool = bench.tool("bench_tls_echo_load" if mode == "echo" else "bench_tls_load")
     with ExitStack() as stack:
         pairs = []
         for server in servers:
-            generator = Load(bench.tool("bench_tls_load"), mode, server.port, *rest)
+            generator = Load(tool, mode, server.port, *rest)
             stack.callback(generator.close)
             pairs.append((server, generator))
         return compare(pairs, bench.rounds)

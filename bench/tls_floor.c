@@ -45,9 +45,11 @@ static void *serve(void *connected) {
 static void go_on(SSL *ssl) {
     char bytes[record_bytes_max];
     int got;
-    while ((got = SSL_read(ssl, bytes, sizeof bytes)) > 0) {
-        if (SSL_write(ssl, bytes, got) != got) got = 0;
-    }
+    do {
+        got = SSL_read(ssl, bytes, sizeof bytes);
+        if (got > 0 && SSL_write(ssl, bytes, got) != got) got = 0;
+    } while (got > 0 && SSL_has_pending(ssl));
+    if (got > 0) return;
     if (SSL_get_error(ssl, got) != SSL_ERROR_WANT_READ) {
         close(SSL_get_fd(ssl));
         SSL_free(ssl);

@@ -1,14 +1,13 @@
-/* The load for TLS servers, obeying the same lines as load.c and printing the same answers.
+/* The load for HTTPS and for handshakes, obeying the same lines as load.c and printing the same
+ * answers; for echoes there is tls_echo_load.c.
  *
- *   tls_load echo ADDRESS:PORT CONNECTIONS BYTES
  *   tls_load http ADDRESS:PORT CONNECTIONS 1
  *   tls_load handshake ADDRESS:PORT CONNECTIONS new|resumed
  *
- * echo: each connection sends BYTES and waits until they are back; the ends are checked. http: GET
- * /plaintext over and over; all responses have the first one's length. handshake: each answer is a
- * new connection, its handshake, a request and the first bytes that come back; `resumed` takes up
- * the session of the last one. Certificates are not verified: what is measured is the server. Only
- * loopback addresses are accepted. */
+ * http: GET /plaintext over and over; all responses have the first one's length. handshake: each
+ * answer is a new connection, its handshake, a request and the first bytes that come back;
+ * `resumed` takes up the session of the last one. Certificates are not verified: what is measured
+ * is the server. Only loopback addresses are accepted. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,33 +28,31 @@
 
 enum {
     connections_max = 256,
-    message_bytes_max = 1 << 20,
-    mark_bytes = 8,
+    answer_bytes_max = 1 << 20,
     seconds_max = 60,
     latencies_max = 1 << 20,
     drain_ms_max = 5000
 };
 
 static const char request[] = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+static const size_t request_bytes = sizeof request - 1;
 
 struct connection {
     int fd;
     SSL *ssl;
     bool waits;
-    uint32_t sequence;
     size_t sent, received;
     uint64_t begun_ns;
-    char *message, *answer;
+    char *answer;
 };
 
 static struct connection connections[connections_max];
 static int connections_count, epoll_fd;
 static struct sockaddr_in server;
-static enum { mode_echo, mode_http, mode_handshake } mode;
-static bool resume;
+static bool http, resume;
 static SSL_CTX *settings;
 static SSL_SESSION *session;
-static size_t message_bytes, answer_bytes;
+static size_t answer_bytes; /* Of one response; 0 until the first is parsed. */
 static bool sending;
 static int waiting_count;
 static uint64_t answers_limit, answers_count, errors_count;
@@ -125,8 +122,7 @@ static bool must_wait(struct connection *c, int result) {
 }
 
 static bool answer_is_whole(struct connection *c) {
-    if (mode == mode_echo) return c->received == message_bytes;
-    if (mode == mode_handshake) return c->received > 0;
+    if (!http) return c->received > 0;
     if (answer_bytes == 0) {
         c->answer[c->received] = '\0';
         char *body = strstr(c->answer, "\r\n\r\n");
@@ -138,25 +134,16 @@ static bool answer_is_whole(struct connection *c) {
 }
 
 static bool answer_is_right(struct connection *c) {
-    if (mode == mode_http) return c->received == answer_bytes && !memcmp(c->answer + 9, "200", 3);
-    size_t tail = message_bytes - mark_bytes;
-    return mode == mode_handshake || (!memcmp(c->answer, c->message, mark_bytes) &&
-                                      !memcmp(c->answer + tail, c->message + tail, mark_bytes));
+    return !http || (c->received == answer_bytes && !memcmp(c->answer + 9, "200", 3));
 }
 
 static void go_on(struct connection *c);
 
 static void start_message(struct connection *c) {
-    c->sequence++;
     c->sent = c->received = 0;
     c->begun_ns = now_ns();
     c->waits = true;
     waiting_count++;
-    if (mode == mode_echo) {
-        uint32_t words[2] = {(uint32_t)(c - connections), c->sequence};
-        memcpy(c->message, words, mark_bytes);
-        memcpy(c->message + message_bytes - mark_bytes, words, mark_bytes);
-    }
     if (!c->ssl) open_connection(c);
     go_on(c);
 }
@@ -173,7 +160,7 @@ static void finish_message(struct connection *c) {
     answers_count++;
     c->waits = false;
     waiting_count--;
-    if (mode == mode_handshake) close_connection(c);
+    if (!http) close_connection(c);
     if (answers_count >= answers_limit) sending = false;
 }
 
@@ -181,14 +168,14 @@ static void finish_message(struct connection *c) {
 static void go_on(struct connection *c) {
     while (c->waits) {
         bool moved = false;
-        if (c->sent < message_bytes) {
-            int done = SSL_write(c->ssl, c->message + c->sent, (int)(message_bytes - c->sent));
+        if (c->sent < request_bytes) {
+            int done = SSL_write(c->ssl, request + c->sent, (int)(request_bytes - c->sent));
             if (done <= 0 && !must_wait(c, done)) return lose(c);
             if (done > 0) c->sent += (size_t)done, moved = true;
         }
         if (SSL_is_init_finished(c->ssl)) {
             int got = SSL_read(c->ssl, c->answer + c->received,
-                               (int)(message_bytes_max - c->received));
+                               (int)(answer_bytes_max - c->received));
             if (got <= 0 && !must_wait(c, got)) return lose(c);
             if (got > 0) c->received += (size_t)got, moved = true;
             if (got > 0 && answer_is_whole(c)) finish_message(c);
@@ -230,7 +217,7 @@ static void run_round(double seconds) {
 
 static void parse(int argc, char **argv) {
     static const char usage[] =
-        "usage: tls_load echo|http|handshake ADDRESS:PORT CONNECTIONS BYTES|1|new|resumed";
+        "usage: tls_load http|handshake ADDRESS:PORT CONNECTIONS 1|new|resumed";
     if (argc != 5) fail(usage);
     char *colon = strrchr(argv[2], ':');
     if (!colon) fail(usage);
@@ -241,14 +228,11 @@ static void parse(int argc, char **argv) {
         ntohl(server.sin_addr.s_addr) >> 24 != 127) {
         fail("only loopback addresses are loaded");
     }
-    mode = !strcmp(argv[1], "echo") ? mode_echo : !strcmp(argv[1], "http") ? mode_http
-                                                                           : mode_handshake;
+    http = !strcmp(argv[1], "http");
     resume = !strcmp(argv[4], "resumed");
     connections_count = atoi(argv[3]);
-    message_bytes = mode == mode_echo ? (size_t)atol(argv[4]) : sizeof request - 1;
-    if (connections_count < 1 || connections_count > connections_max || message_bytes < 16 ||
-        message_bytes > message_bytes_max) {
-        fail("CONNECTIONS must be 1..256 and BYTES 16..1048576");
+    if (connections_count < 1 || connections_count > connections_max) {
+        fail("CONNECTIONS must be 1..256");
     }
 }
 
@@ -262,11 +246,8 @@ int main(int argc, char **argv) {
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < connections_count; i++) {
         struct connection *c = &connections[i];
-        c->message = malloc(message_bytes);
-        c->answer = malloc(message_bytes_max + 1);
-        if (!c->message || !c->answer) fail("no memory for the messages");
-        memset(c->message, 'r', message_bytes);
-        if (mode != mode_echo) memcpy(c->message, request, message_bytes);
+        c->answer = malloc(answer_bytes_max + 1);
+        if (!c->answer) fail("no memory for the answers");
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("ready %d\n", connections_count);
