@@ -7,6 +7,7 @@
 #include <new>
 
 #include "core/operation.h"
+#include "python/native/context.h"
 #include "python/native/live_owner.h"
 #include "python/native/loop_object.h"
 #include "python/native/stream_names.h"
@@ -64,24 +65,21 @@ void ignore_failure(acceptor* self) noexcept {
 
 // Calls it in `context`; a null argument is none.
 owned call_in(PyObject* context, PyObject* function, PyObject* argument) noexcept {
-    if (PyContext_Enter(context) != 0) {
+    entered_context entered(context);
+    owned called = owned::share(function);
+    if (!entered) {
         return {};
     }
-    owned answer(argument != nullptr ? PyObject_CallOneArg(function, argument)
+    return owned(argument != nullptr ? PyObject_CallOneArg(function, argument)
                                      : PyObject_CallNoArgs(function));
-    owned exception = take_exception();
-    if (PyContext_Exit(context) != 0) {
-        return {};
-    }
-    if (exception) {
-        raise_again(std::move(exception));
-    }
-    return answer;
 }
 
 // For Python code to make a transport of.
 void hand_over(acceptor* self, PyObject* context, int fd) noexcept {
     owned number(PyLong_FromLong(fd));
+    if (!number) {
+        self->loop->core->driver().close(fd);
+    }
     if (!number || !call_in(context, self->take, number.get())) {
         report(self->loop, "Error on transport creation for incoming connection");
     }
@@ -109,9 +107,8 @@ void take_connection(acceptor* self, int fd) noexcept {
 void take_failure(acceptor* self, int error) noexcept {
     raise_errno(error);
     owned exception = take_exception();
-    owned failed = owned::share(self->failed);
     self->closed = true;
-    if (!owned(PyObject_CallOneArg(failed.get(), exception.get()))) {
+    if (!call_in(self->context, self->failed, exception.get())) {
         report(self->loop, "socket.accept() failed");
     }
 }
@@ -125,6 +122,7 @@ void accepted(operation& op, const completion& what) noexcept {
         return;
     }
     Py_INCREF(self);
+    slow_watch watch(self->loop, reinterpret_cast<PyObject*>(self));
     if (what.result >= 0 && self->closed) {
         self->loop->core->driver().close(what.result);
     } else if (what.result >= 0) {
@@ -162,8 +160,11 @@ int initialize(PyObject* object, PyObject* arguments, PyObject*) noexcept {
     PyObject* loop;
     PyObject* parts[5];
     int fd;
-    if (self->loop != nullptr ||
-        !PyArg_ParseTuple(arguments, "O!iOO!OOO", loop_type, &loop, &fd, &parts[0], &PyType_Type,
+    if (self->loop != nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "the acceptor is made already");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(arguments, "O!iOO!OOO", loop_type, &loop, &fd, &parts[0], &PyType_Type,
                           &parts[1], &parts[2], &parts[3], &parts[4])) {
         return -1;
     }

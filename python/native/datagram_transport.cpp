@@ -214,6 +214,7 @@ void readable(operation& op, const completion& what) noexcept {
     if (is_reading(self)) {
         const owned remembered = owned::share(self->context);
         entered_context context(remembered.get());
+        slow_watch watch(loop, kept.get());
         if (context) {
             receive(self, loop);
         } else {
@@ -522,22 +523,13 @@ PyType_Spec spec = {"ringlet._native.DatagramTransport", sizeof(datagram_transpo
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
 bool find_names() noexcept {
-    const struct {
-        PyObject** where;
-        const char* name;
-    } all[] = {{&text.datagram_received, "datagram_received"},
-               {&text.error_received, "error_received"},
-               {&text.peername, "peername"},
-               {&text.read_ready, "_read_ready"},
-               {&text.call_soon, "call_soon"},
-               {&text.extra, "_extra"}};
-    for (const auto& each : all) {
-        *each.where = PyUnicode_InternFromString(each.name);
-        if (*each.where == nullptr) {
-            return false;
-        }
-    }
-    return true;
+    const wanted_name all[] = {{&text.datagram_received, "datagram_received"},
+                               {&text.error_received, "error_received"},
+                               {&text.peername, "peername"},
+                               {&text.read_ready, "_read_ready"},
+                               {&text.call_soon, "call_soon"},
+                               {&text.extra, "_extra"}};
+    return look_up(all, {});
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ bool fill(handle_object* handle, PyObject* callback, PyObject* const* arguments,
     handle->weak_references = nullptr;
     handle->callback = nullptr;
     handle->cancelled = handle->running = handle->repeats = false;
+    handle->queued_by_hand = false;
     handle->count = 0;
     handle->context = context != nullptr ? new_reference(context) : remember_context();
     if (handle->context == nullptr) {
@@ -382,6 +383,9 @@ void drop_handle(handle_object* handle) noexcept {
 }
 
 int traverse_handle(handle_object* handle, visitproc visit, void* arg) noexcept {
+    if (handle->queued_by_hand) {
+        return 0;
+    }
     Py_VISIT(handle->callback);
     Py_VISIT(handle->context);
     const int slots = handle->count < 0 ? 1 : handle->count;

@@ -3,8 +3,9 @@
 //
 // They are not known to the garbage collector: a tracked object per call would cost more than the
 // call itself. No cycle can stay behind, since a handle lets go of callback, arguments and context
-// when it has run, when it is cancelled, and when its loop is closed; for those still waiting, the
-// loop's own traversal answers. Guarded by the GIL.
+// when it has run, when it is cancelled, and when its loop is closed; what those hold that still
+// wait, the loop's own traversal visits as if it were the loop's, whoever else has the handle.
+// Guarded by the GIL.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +31,7 @@ struct handle_object {
     bool cancelled;
     bool running;
     bool repeats;  // a reader's or writer's: runs again and again, keeps what it has
+    bool queued_by_hand;  // by _add_callback(): may stand in a loop twice, and in two
 };
 
 struct timer_handle_object {
@@ -67,7 +69,8 @@ bool run_handle(handle_object* handle, loop_object* loop) noexcept;
 void cancel_handle(handle_object* handle) noexcept;
 // For a loop that is being closed: it will not run, and holds nothing any more.
 void drop_handle(handle_object* handle) noexcept;
-// Visits what the handle holds, for the traversal of the loop that owns it alone.
+// Visits what the handle holds, for the traversal of the loop in which it waits: once, so neither
+// what may stand there twice, nor from the ready ring what a watcher answers for.
 int traverse_handle(handle_object* handle, visitproc visit, void* arg) noexcept;
 
 }  // namespace ringlet::python

@@ -54,15 +54,6 @@ double seconds_now() noexcept {
     return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-// When the loop's clock, in nanoseconds, has reached `when`. What is no number is due at once.
-std::int64_t deadline_of(double when) noexcept {
-    const double nanoseconds = std::ceil(when * 1e9);
-    if (!(nanoseconds > 0)) {
-        return 0;
-    }
-    return nanoseconds < 9.2e18 ? static_cast<std::int64_t>(nanoseconds) : INT64_MAX;
-}
-
 PyObject* add_timer(loop_object* loop, double when, PyObject* const* arguments, Py_ssize_t count,
                     PyObject* context) noexcept {
     timer_handle_object* const handle =
@@ -72,7 +63,7 @@ PyObject* add_timer(loop_object* loop, double when, PyObject* const* arguments, 
     }
     PyObject* const object = reinterpret_cast<PyObject*>(handle);
     try {
-        loop->timers.add(handle->timer, deadline_of(when));
+        loop->timers.add(handle->timer, nanoseconds_of(when));
     } catch (const std::bad_alloc&) {
         Py_DECREF(object);
         return PyErr_NoMemory();
@@ -125,6 +116,22 @@ PyObject* schedule(loop_object* loop, PyObject* const* arguments, Py_ssize_t cou
 }
 
 }  // namespace
+
+double seconds_of(loop_object* loop) noexcept {
+    if (!loop->own_clock) [[likely]] {
+        return seconds_now();
+    }
+    owned now(PyObject_CallMethodNoArgs(as_object(loop), names().time));
+    return now ? PyFloat_AsDouble(now.get()) : -1.0;
+}
+
+std::int64_t nanoseconds_of(double seconds) noexcept {
+    const double nanoseconds = std::ceil(seconds * 1e9);
+    if (!(nanoseconds > 0)) {
+        return 0;
+    }
+    return nanoseconds < 9.2e18 ? static_cast<std::int64_t>(nanoseconds) : INT64_MAX;
+}
 
 bool check_open(loop_object* loop) noexcept {
     if (loop->closed) [[unlikely]] {
@@ -197,7 +204,11 @@ PyObject* loop_call_later(PyObject* self, PyObject* const* arguments, Py_ssize_t
     if ((delay == -1.0 && PyErr_Occurred()) || !check_open(loop)) {
         return nullptr;
     }
-    const double when = seconds_now() + delay;
+    const double now = seconds_of(loop);
+    if (now == -1.0 && PyErr_Occurred()) {
+        return nullptr;
+    }
+    const double when = now + delay;
     if (loop->debug) [[unlikely]] {
         owned at(PyFloat_FromDouble(when));
         return at ? add_debug_timer(self, at.get(), arguments + 1, count - 1, context) : nullptr;
@@ -280,11 +291,16 @@ PyObject* loop_add_callback(PyObject* self, PyObject* handle) noexcept {
     if (drop < 0) {
         return nullptr;
     }
+    if (is_handle(handle)) {
+        as_handle(handle)->queued_by_hand = true;
+    }
     if (drop == 0 && !make_ready(as_loop(self), new_reference(handle))) {
         return nullptr;
     }
     Py_RETURN_NONE;
 }
+
+double slow_watch::read_clock() noexcept { return seconds_now(); }
 
 PyObject* loop_time(PyObject*, PyObject*) noexcept { return PyFloat_FromDouble(seconds_now()); }
 

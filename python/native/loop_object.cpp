@@ -53,6 +53,13 @@ int initialize(PyObject* self, PyObject*, PyObject*) noexcept {
     owned done(guarded([loop]() -> PyObject* {
         loop->core = std::make_unique<ringlet::loop>(ringlet::loop_options{.current = false});
         loop->core->set_wait_hooks({let_go_of_gil, take_gil, loop});
+        owned theirs(PyObject_GetAttr(reinterpret_cast<PyObject*>(Py_TYPE(loop)), names().time));
+        owned ours(PyObject_GetAttr(reinterpret_cast<PyObject*>(loop_type), names().time));
+        if (!theirs || !ours) {
+            loop->core.reset();
+            return nullptr;
+        }
+        loop->own_clock = theirs.get() != ours.get();
         loop->closed = 0;
         Py_RETURN_NONE;
     }));
@@ -69,7 +76,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
         PyObject* const object = loop->ready.at(i);
         if (!is_handle(object)) {
             Py_VISIT(object);
-        } else if (Py_REFCNT(object) == 1) {
+        } else if (!as_handle(object)->repeats) {
             if (const int stop = traverse_handle(as_handle(object), visit, arg)) {
                 return stop;
             }
@@ -77,10 +84,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
     }
     int stop = 0;
     loop->timers.for_each([&](ringlet::timer& timer) {
-        timer_handle_object* const handle = handle_of(timer);
-        if (stop == 0 && Py_REFCNT(handle) == 1) {
-            stop = traverse_handle(&handle->base, visit, arg);
-        }
+        stop = stop != 0 ? stop : traverse_handle(&handle_of(timer)->base, visit, arg);
     });
     stop = stop != 0 ? stop : traverse_socket_waits(loop, visit, arg);
     if (stop == 0) {
@@ -119,6 +123,15 @@ PyObject* is_closed(PyObject* self, PyObject*) noexcept {
 
 PyObject* get_debug(PyObject* self, PyObject*) noexcept {
     return PyBool_FromLong(as_loop(self)->debug);
+}
+
+// Any value that is true or false, as in asyncio.
+int set_debug(PyObject* self, PyObject* value, void*) noexcept {
+    const int truth = value != nullptr ? PyObject_IsTrue(value) : 0;
+    if (truth >= 0) {
+        as_loop(self)->debug = static_cast<char>(truth);
+    }
+    return truth < 0 ? -1 : 0;
 }
 
 PyObject* stop(PyObject* self, PyObject*) noexcept {
@@ -235,13 +248,14 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr}};
 PyMemberDef members[] = {
     {"_closed", T_BOOL, offsetof(loop_object, closed), 0, nullptr},
-    {"_debug", T_BOOL, offsetof(loop_object, debug), 0, nullptr},
     {"_stopping", T_BOOL, offsetof(loop_object, stopping), 0, nullptr},
     {"_until_stopped", T_BOOL, offsetof(loop_object, until_stopped), 0, nullptr},
     {"_task_factory", T_OBJECT, offsetof(loop_object, task_factory), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 PyGetSetDef attributes[] = {
     {"driver", get_driver, nullptr, "\"uring\" or \"epoll\": what the loop runs on.", nullptr},
+    {"_debug", [](PyObject* self, void*) { return get_debug(self, nullptr); }, set_debug, nullptr,
+     nullptr},
     {"_ready", loop_get_ready, ignore, nullptr, nullptr},
     {"_scheduled", loop_get_scheduled, ignore, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};

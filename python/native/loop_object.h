@@ -49,6 +49,7 @@ struct loop_object {
     PyObject* fatal;                      // SystemExit or KeyboardInterrupt out of a dispatch
     unsigned long thread;                 // the only one that may run it; 0: any
     std::uint64_t turn;                   // under way; no other, of any loop, has this number
+    bool own_clock;                       // a subclass has another time()
     bool had_ready;                       // when this turn began; those run before what it brings
     bool asleep;                          // in a wait that can block
     bool running;                         // in a _run_once()
@@ -71,6 +72,10 @@ bool check_thread(loop_object* loop) noexcept;
 bool check_no_transport(loop_object* loop, int fd) noexcept;
 // Takes over the reference to a handle that is to run. False with MemoryError set.
 [[nodiscard]] bool make_ready(loop_object* loop, PyObject* handle) noexcept;
+// loop.time(). -1 with an exception set, which only a subclass's own can raise.
+double seconds_of(loop_object* loop) noexcept;
+// Such seconds in nanoseconds, rounded up; what is no number is 0.
+std::int64_t nanoseconds_of(double seconds) noexcept;
 // Wakes the loop if it sleeps; any thread with the GIL.
 void wake(loop_object* loop) noexcept;
 
@@ -79,6 +84,30 @@ void wake(loop_object* loop) noexcept;
 // handler with `message` and, when not null, the transport and protocol concerned.
 void report(loop_object* loop, const char* message, PyObject* transport = nullptr,
             PyObject* protocol = nullptr) noexcept;
+
+// In debug mode, asyncio's warning when what is called in the dispatch step took too long; `whose`
+// callbacks they are.
+class slow_watch {
+public:
+    slow_watch(loop_object* loop, PyObject* whose) noexcept
+        : loop_(loop->debug ? loop : nullptr), whose_(whose),
+          begun_(loop_ != nullptr ? read_clock() : 0) {}
+    slow_watch(const slow_watch&) = delete;
+    slow_watch& operator=(const slow_watch&) = delete;
+    ~slow_watch() {
+        if (loop_ != nullptr) [[unlikely]] {
+            tell();
+        }
+    }
+
+private:
+    static double read_clock() noexcept;
+    void tell() noexcept;
+
+    loop_object* const loop_;
+    PyObject* const whose_;
+    const double begun_;
+};
 
 // The methods, by file. Calls.
 PyObject* loop_call_soon(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;

@@ -1,4 +1,5 @@
 // The run loop: turns until stop(), the GIL let go of while it sleeps, and the end of the loop.
+#include <algorithm>
 #include <string_view>
 
 #include "python/native/handle.h"
@@ -12,6 +13,7 @@ namespace ringlet::python {
 namespace {
 
 constexpr int resting_operations_max = 1000;
+constexpr std::int64_t longest_sleep = std::int64_t{86'400} * 1'000'000'000;  // as asyncio's
 
 // A handle that is not one of ours: asyncio's own, in debug mode or made by somebody else.
 bool run_foreign_handle(loop_object* loop, PyObject* handle) noexcept {
@@ -38,21 +40,44 @@ bool run_ready(loop_object* loop) noexcept {
     return true;
 }
 
-// Tells the core when it has to wake for our timers.
-void set_alarm(loop_object* loop) {
+// The time that our timers' deadlines are compared with; false with an exception set.
+bool read_clock(loop_object* loop, std::int64_t& now) noexcept {
+    if (!loop->own_clock) [[likely]] {
+        now = loop->core->now();
+        return true;
+    }
+    const double seconds = seconds_of(loop);
+    now = nanoseconds_of(seconds);
+    return seconds != -1.0 || !PyErr_Occurred();
+}
+
+// Tells the core when it has to wake for our timers. False with an exception set.
+bool set_alarm(loop_object* loop) {
     if (loop->timers.empty()) {
         loop->core->cancel_timer(loop->next_timer);
-        return;
+        return true;
     }
-    const std::int64_t first = loop->timers.first_deadline();
+    std::int64_t first = loop->timers.first_deadline();
+    if (loop->own_clock) [[unlikely]] {
+        std::int64_t now;
+        if (!read_clock(loop, now)) {
+            return false;
+        }
+        const std::int64_t left = std::max(first, now) - now;
+        first = std::min(left, longest_sleep) + loop->core->read_clock();
+    }
     if (!loop->next_timer.pending() || loop->next_timer.deadline() != first) {
         loop->core->start_timer(loop->next_timer, first);
     }
+    return true;
 }
 
 // Moves what is due to the ready ring, each with the reference that the heap had.
 bool expire_timers(loop_object* loop) noexcept {
-    const std::int64_t now = loop->core->now();
+    std::int64_t now;
+    if (!read_clock(loop, now)) {
+        return false;
+    }
     while (ringlet::timer* const due = loop->timers.pop_due(now)) {
         timer_handle_object* const handle = handle_of(*due);
         handle->loop = nullptr;
@@ -64,8 +89,8 @@ bool expire_timers(loop_object* loop) noexcept {
 }
 
 bool turn(loop_object* loop) {
-    if (!loop->timers.empty() || loop->next_timer.pending()) {
-        set_alarm(loop);
+    if ((!loop->timers.empty() || loop->next_timer.pending()) && !set_alarm(loop)) {
+        return false;
     }
     static std::uint64_t turns = 0;  // guarded by the GIL
     loop->turn = ++turns;
@@ -201,6 +226,18 @@ void report(loop_object* loop, const char* message, PyObject* transport,
                        : nullptr);
     if (!done) {
         PyErr_WriteUnraisable(as_object(loop));
+    }
+}
+
+void slow_watch::tell() noexcept {
+    owned exception = take_exception();
+    owned took(PyFloat_FromDouble(read_clock() - begun_));
+    PyObject* const passed[] = {as_object(loop_), whose_, took.get()};
+    if (!took || !owned(PyObject_VectorcallMethod(names().report_slow, passed, 3, nullptr))) {
+        PyErr_WriteUnraisable(whose_);
+    }
+    if (exception) {
+        raise_again(std::move(exception));
     }
 }
 

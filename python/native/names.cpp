@@ -39,6 +39,8 @@ bool set_up_names() noexcept {
         {&all.call_at_debug, "_call_at_debug"},
         {&all.threadsafe_debug, "_call_soon_threadsafe_debug"},
         {&all.run_foreign, "_run_foreign"},
+        {&all.time, "time"},
+        {&all.report_slow, "_report_slow"},
         {&all.context, "context"},
         {&all.loop, "loop"},
         {&all.name, "name"},

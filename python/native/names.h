@@ -16,6 +16,8 @@ struct known_names {
     PyObject* call_at_debug;
     PyObject* threadsafe_debug;
     PyObject* run_foreign;  // EventLoop._run_foreign(handle)
+    PyObject* time;
+    PyObject* report_slow;  // EventLoop._report_slow(whose, seconds)
     PyObject* context;
     PyObject* loop;
     PyObject* name;

@@ -1,6 +1,6 @@
 #include "python/native/socket_address.h"
 
-#include <netdb.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
@@ -30,15 +30,14 @@ PyObject* address_object(const sockaddr* address, socklen_t length) noexcept {
     if (address->sa_family != AF_INET && address->sa_family != AF_INET6) {
         Py_RETURN_NONE;
     }
-    char host[NI_MAXHOST];
-    if (::getnameinfo(address, length, host, sizeof host, nullptr, 0, NI_NUMERICHOST) != 0) {
-        Py_RETURN_NONE;
-    }
+    char host[INET6_ADDRSTRLEN];
     if (address->sa_family == AF_INET) {
         const auto* const four = reinterpret_cast<const sockaddr_in*>(address);
+        ::inet_ntop(AF_INET, &four->sin_addr, host, sizeof host);
         return Py_BuildValue("(si)", host, int{ntohs(four->sin_port)});
     }
     const auto* const six = reinterpret_cast<const sockaddr_in6*>(address);
+    ::inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof host);
     return Py_BuildValue("(siII)", host, int{ntohs(six->sin6_port)},
                          static_cast<unsigned>(ntohl(six->sin6_flowinfo)),
                          static_cast<unsigned>(six->sin6_scope_id));

@@ -70,6 +70,10 @@ attempt receive(int fd, PyObject* limit, PyObject*& result, bool& all) noexcept 
         PyErr_SetString(PyExc_ValueError, "negative buffersize in recv");
         return attempt::failed;
     }
+    if (size == 0) {  // as the socket module, which does not ask the system either
+        result = PyBytes_FromStringAndSize(nullptr, 0);
+        return result != nullptr ? attempt::done : attempt::failed;
+    }
     if (size <= direct_bytes || size > kept_bytes) {
         return receive_direct(fd, size, result, all);
     }
@@ -88,10 +92,15 @@ attempt receive(int fd, PyObject* limit, PyObject*& result, bool& all) noexcept 
 attempt receive_into(int fd, PyObject* buffer, PyObject*& result, bool& all) noexcept {
     Py_buffer view;
     if (PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE) < 0) {
+        PyErr_Format(PyExc_TypeError,
+                     "recv_into() argument 1 must be read-write bytes-like object, not %s",
+                     Py_TYPE(buffer)->tp_name);
         return attempt::failed;
     }
-    const ssize_t got = repeated(
-        [&] { return ::recv(fd, view.buf, static_cast<std::size_t>(view.len), MSG_DONTWAIT); });
+    const ssize_t got =
+        view.len == 0 ? 0 : repeated([&] {
+            return ::recv(fd, view.buf, static_cast<std::size_t>(view.len), MSG_DONTWAIT);
+        });
     const attempt how = outcome_of(got);
     all = got > 0 && got < view.len;
     PyBuffer_Release(&view);

@@ -42,8 +42,8 @@ constexpr const char* qualified_names[] = {"StreamReader.read", "StreamReader.re
 
 struct stream_call {
     PyObject_HEAD
-    PyObject* reader;  // null for drain
-    PyObject* future;  // while it waits
+    PyObject* of;      // the reader, or the writer
+    PyObject* future;  // while it waits; of a drain, asyncio's coroutine
     Py_ssize_t wanted;
     call_kind kind;
     call_state state;
@@ -60,7 +60,7 @@ stream_call* as_call(PyObject* object) noexcept { return reinterpret_cast<stream
 void finish(stream_call* call) noexcept {
     call->state = call_state::finished;
     Py_CLEAR(call->future);
-    Py_CLEAR(call->reader);
+    Py_CLEAR(call->of);
 }
 
 // StreamReader._paused: lets its transport read on. False with an exception set.
@@ -160,7 +160,7 @@ bool end_wait(stream_call* call, const attributes& reader) noexcept {
 
 outcome step_read(stream_call* call, PyObject*& result) noexcept {
     const bool fresh = call->state == call_state::fresh;
-    const attributes reader(call->reader);
+    const attributes reader(call->of);
     if (!(fresh ? check_exception(reader) : end_wait(call, reader))) {
         return outcome::failed;
     }
@@ -188,18 +188,40 @@ outcome step_read(stream_call* call, PyObject*& result) noexcept {
     return result != nullptr ? outcome::done : outcome::failed;
 }
 
-outcome step(stream_call* call, PyObject*& result) noexcept {
-    result = nullptr;
-    if (call->state == call_state::finished) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+// What asyncio's own drain() has answered to a step: `result`, or the exception that is set.
+outcome outcome_of_drain(PyObject*& result) noexcept {
+    if (result != nullptr) {
+        return outcome::waits;
+    }
+    if (!PyErr_ExceptionMatches(PyExc_StopIteration)) {
         return outcome::failed;
     }
-    if (call->kind == call_kind::drain) {
-        finish(call);
-        result = new_reference(Py_None);
-        return outcome::done;
+    PyErr_Clear();
+    result = new_reference(Py_None);
+    return outcome::done;
+}
+
+// Mostly there is nothing to wait for; else asyncio's own waits, and stands in `future`.
+outcome step_drain(stream_call* call, PyObject*& result) noexcept {
+    if (call->state == call_state::fresh) {
+        const int now = drained(call->of);
+        if (now != 0) {
+            result = now > 0 ? new_reference(Py_None) : nullptr;
+            return now > 0 ? outcome::done : outcome::failed;
+        }
+        call->future = PyObject_CallOneArg(streams.base_drain, call->of);
+        if (call->future == nullptr) {
+            return outcome::failed;
+        }
+        call->state = call_state::waiting;
     }
-    const outcome how = step_read(call, result);
+    owned inner = owned::share(call->future);
+    result = PyObject_CallMethod(inner.get(), "send", "O", Py_None);
+    return outcome_of_drain(result);
+}
+
+// Ends the call when `how` says so, with the exception that is set, if any.
+outcome settle(stream_call* call, outcome how) noexcept {
     if (how == outcome::done) {
         finish(call);
     } else if (how == outcome::failed) {
@@ -208,6 +230,16 @@ outcome step(stream_call* call, PyObject*& result) noexcept {
         raise_again(std::move(exception));
     }
     return how;
+}
+
+outcome step(stream_call* call, PyObject*& result) noexcept {
+    result = nullptr;
+    if (call->state == call_state::finished) {
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return outcome::failed;
+    }
+    return settle(call, call->kind == call_kind::drain ? step_drain(call, result)
+                                                       : step_read(call, result));
 }
 
 PyObject* iterate(PyObject* self) noexcept {
@@ -243,11 +275,20 @@ PySendResult send_fast(PyObject* self, PyObject*, PyObject** result) noexcept {
 }
 #endif
 
-// Given up: the reader is free for another read.
+// Given up: the reader is free for another read. Keeps the exception that is set, if any.
 void give_up(stream_call* call) noexcept {
-    if (call->state == call_state::waiting && call->reader != nullptr &&
-        PyObject_SetAttr(call->reader, streams.waiter, Py_None) < 0) {
-        PyErr_Clear();
+    if (call->state == call_state::waiting && call->of != nullptr) {
+        owned exception = take_exception();
+        owned inner = owned::share(call->kind == call_kind::drain ? call->future : nullptr);
+        const bool good = inner ? owned(PyObject_CallMethod(inner.get(), "close", nullptr))
+                                      .operator bool()
+                                : PyObject_SetAttr(call->of, streams.waiter, Py_None) == 0;
+        if (!good) {
+            PyErr_WriteUnraisable(call->of);
+        }
+        if (exception) {
+            raise_again(std::move(exception));
+        }
     }
     finish(call);
 }
@@ -259,7 +300,19 @@ PyObject* throw_in(PyObject* self, PyObject* arguments) noexcept {
     if (!PyArg_UnpackTuple(arguments, "throw", 1, 3, &kind, &value, &traceback)) {
         return nullptr;
     }
-    give_up(as_call(self));
+    stream_call* const call = as_call(self);
+    if (call->kind == call_kind::drain && call->state == call_state::waiting) {
+        owned inner = owned::share(call->future);
+        owned thrower(PyObject_GetAttrString(inner.get(), "throw"));
+        PyObject* result = thrower ? PyObject_CallObject(thrower.get(), arguments) : nullptr;
+        if (settle(call, outcome_of_drain(result)) == outcome::done) {
+            Py_DECREF(result);
+            PyErr_SetNone(PyExc_StopIteration);
+            return nullptr;
+        }
+        return result;
+    }
+    give_up(call);
     if (PyExceptionInstance_Check(kind)) {
         raise_again(owned::share(kind));
     } else if (PyExceptionClass_Check(kind)) {
@@ -278,7 +331,7 @@ PyObject* close(PyObject* self, PyObject*) noexcept {
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
-    Py_VISIT(as_call(self)->reader);
+    Py_VISIT(as_call(self)->of);
     Py_VISIT(as_call(self)->future);
     return 0;
 }
@@ -345,7 +398,7 @@ PyAsyncMethods async_methods;
 
 }  // namespace
 
-PyObject* make_stream_call(call_kind kind, PyObject* reader, Py_ssize_t wanted) noexcept {
+PyObject* make_stream_call(call_kind kind, PyObject* of, Py_ssize_t wanted) noexcept {
     stream_call* call;
     if (free_calls_count > 0) {
         call = free_calls[--free_calls_count];
@@ -356,8 +409,7 @@ PyObject* make_stream_call(call_kind kind, PyObject* reader, Py_ssize_t wanted) 
             return nullptr;
         }
     }
-    Py_XINCREF(reader);
-    call->reader = reader;
+    call->of = new_reference(of);
     call->future = nullptr;
     call->wanted = wanted;
     call->kind = kind;

@@ -20,7 +20,7 @@ struct stream_class_objects {
     PyObject* transport;
     PyObject* waiter;
     PyObject* weak_reader;  // of StreamReaderProtocol's
-    PyObject* connected;
+    PyObject* stream_writer;  // of StreamReaderProtocol's
     PyObject* write;
     PyObject* result;
     PyObject* resume_reading;
@@ -28,14 +28,16 @@ struct stream_class_objects {
     PyObject* class_name;   // __class__
     PyTypeObject* protocol_class;  // asyncio's
     PyTypeObject* plain_reader;
+    PyTypeObject* plain_writer;
     PyTypeObject* reader_class;    // ours
+    PyObject* writer_class;
     PyObject* base_read;
     PyObject* base_readexactly;
+    PyObject* base_write;
     PyObject* base_drain;
     PyObject* base_data_received;
     PyObject* base_feed_data;
     PyObject* incomplete;    // asyncio.IncompleteReadError
-    PyObject* wrap_connected;  // ringlet._stream_classes.wrap_connected
 };
 extern stream_class_objects streams;
 
@@ -77,8 +79,11 @@ owned buffer_of(const attributes& reader) noexcept;
 
 enum class call_kind { read, read_exactly, drain };
 
-// `reader`: of the reads. Null with MemoryError set.
-PyObject* make_stream_call(call_kind kind, PyObject* reader, Py_ssize_t wanted) noexcept;
+// `of`: the reader, or the writer. Null with MemoryError set.
+PyObject* make_stream_call(call_kind kind, PyObject* of, Py_ssize_t wanted) noexcept;
+
+// Whether a writer's drain() has nothing to wait for or to raise. -1 with an exception set.
+int drained(PyObject* writer) noexcept;
 
 // Makes the type; false with an exception set.
 bool set_up_stream_calls(PyObject* module) noexcept;

@@ -122,8 +122,13 @@ PyObject* stream_get_extra_info(PyObject* object, PyObject* const* arguments, Py
     PyObject* name = count > 0 ? arguments[0] : nullptr;
     PyObject* otherwise = count > 1 ? arguments[1] : Py_None;
     for (Py_ssize_t i = 0; i < named; ++i) {
-        const bool is_name =
-            PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, i), "name") == 0;
+        PyObject* const keyword = PyTuple_GET_ITEM(keywords, i);
+        const bool is_name = PyUnicode_CompareWithASCIIString(keyword, "name") == 0;
+        if (!is_name && PyUnicode_CompareWithASCIIString(keyword, "default") != 0) {
+            PyErr_Format(PyExc_TypeError,
+                         "get_extra_info() got an unexpected keyword argument '%U'", keyword);
+            return nullptr;
+        }
         (is_name ? name : otherwise) = arguments[count + i];
     }
     if (name == nullptr || count > 2) {

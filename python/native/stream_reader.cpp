@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "python/native/names.h"
 #include "python/native/stream_call.h"
 #include "python/native/stream_names.h"
 
@@ -30,9 +31,6 @@ PyObject* make_read(PyObject* self, PyObject* const* arguments, Py_ssize_t count
             return make_stream_call(kind, self, wanted);
         }
         PyErr_Clear();
-    }
-    if (count > 1 || (keywords != nullptr && PyTuple_GET_SIZE(keywords) + count > 1)) {
-        count = count < 2 ? count : 2;  // too many: the base says so
     }
     PyObject* passed[4] = {self, nullptr, nullptr, nullptr};
     const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
@@ -70,30 +68,8 @@ PyObject* writer_write(PyObject* self, PyObject* data) noexcept {
     return done ? new_reference(Py_None) : nullptr;
 }
 
-// Whether drain() has nothing to wait for and nothing to raise. -1 with an exception set. A
-// protocol of streams is paused when its transport has paused it, and not lost before that is
-// closing.
-int drained(PyObject* self) noexcept {
-    owned transport = attributes(self).get(streams.transport);
-    if (!transport) {
-        return -1;
-    }
-    const stream_transport* const below = as_stream(transport.get());
-    if (!PyObject_TypeCheck(transport.get(), stream_transport_type) || below->closing ||
-        below->protocol_paused || below->reader == nullptr) {
-        return 0;
-    }
-    owned reader = target_of(below->reader);
-    owned exception = reader ? attributes(reader.get()).get(streams.exception) : owned();
-    return exception.get() == Py_None ? 1 : PyErr_Occurred() != nullptr ? -1 : 0;
-}
-
 PyObject* writer_drain(PyObject* self, PyObject*) noexcept {
-    switch (drained(self)) {
-        case 1: return make_stream_call(call_kind::drain, nullptr, 0);
-        case 0: return PyObject_CallOneArg(streams.base_drain, self);
-        default: return nullptr;
-    }
+    return make_stream_call(call_kind::drain, self, 0);
 }
 
 PyMethodDef read_method = {"read", as_method(reader_read), METH_FASTCALL | METH_KEYWORDS,
@@ -112,24 +88,43 @@ bool add_method(PyObject* to, PyMethodDef& method) noexcept {
 }
 
 bool look_up_names() noexcept {
-    const struct {
-        PyObject** where;
-        const char* text;
-    } strings[] = {
-        {&streams.buffer, "_buffer"},           {&streams.eof, "_eof"},
-        {&streams.exception, "_exception"},     {&streams.limit, "_limit"},
-        {&streams.loop, "_loop"},               {&streams.paused, "_paused"},
-        {&streams.transport, "_transport"},     {&streams.waiter, "_waiter"},
+    const wanted_name strings[] = {
+        {&streams.buffer, "_buffer"},
+        {&streams.eof, "_eof"},
+        {&streams.exception, "_exception"},
+        {&streams.limit, "_limit"},
+        {&streams.loop, "_loop"},
+        {&streams.paused, "_paused"},
+        {&streams.transport, "_transport"},
+        {&streams.waiter, "_waiter"},
         {&streams.weak_reader, "_stream_reader_wr"},
-        {&streams.connected, "_client_connected_cb"},
-        {&streams.write, "write"},              {&streams.result, "result"},
+        {&streams.stream_writer, "_stream_writer"},
+        {&streams.write, "write"},
+        {&streams.result, "result"},
         {&streams.resume_reading, "resume_reading"},
         {&streams.pause_reading, "pause_reading"},
         {&streams.class_name, "__class__"},
     };
-    for (const auto& string : strings) {
-        *string.where = PyUnicode_InternFromString(string.text);
-        if (*string.where == nullptr) {
+    return look_up(strings, {});
+}
+
+// The methods of asyncio's classes as they are when ringlet is imported.
+bool look_up_originals(PyObject* protocol, PyObject* reader, PyObject* writer) noexcept {
+    const struct {
+        PyObject** where;
+        PyObject* of;
+        const char* name;
+    } all[] = {
+        {&streams.base_data_received, protocol, "data_received"},
+        {&streams.base_feed_data, reader, "feed_data"},
+        {&streams.base_read, reader, "read"},
+        {&streams.base_readexactly, reader, "readexactly"},
+        {&streams.base_write, writer, "write"},
+        {&streams.base_drain, writer, "drain"},
+    };
+    for (const auto& each : all) {
+        *each.where = PyObject_GetAttrString(each.of, each.name);
+        if (*each.where == nullptr) {
             return false;
         }
     }
@@ -137,34 +132,26 @@ bool look_up_names() noexcept {
 }
 
 // _set_up_streams(protocol class, reader class, writer class, our reader class, our writer class,
-//                 IncompleteReadError, wrap_connected)
+//                 IncompleteReadError)
 PyObject* set_up_classes(PyObject*, PyObject* arguments) noexcept {
     PyObject* protocol;
     PyObject* plain_reader;
     PyObject* plain_writer;
     PyObject* reader;
     PyObject* writer;
-    if (!PyArg_ParseTuple(arguments, "OOOOOOO", &protocol, &plain_reader, &plain_writer, &reader,
-                          &writer, &streams.incomplete, &streams.wrap_connected) ||
-        !look_up_names()) {
+    if (!PyArg_ParseTuple(arguments, "OOOOOO", &protocol, &plain_reader, &plain_writer, &reader,
+                          &writer, &streams.incomplete) ||
+        !look_up_names() || !look_up_originals(protocol, plain_reader, plain_writer) ||
+        !add_method(reader, read_method) || !add_method(reader, readexactly_method) ||
+        !add_method(writer, write_method) || !add_method(writer, drain_method)) {
         return nullptr;
     }
     Py_INCREF(arguments);  // and with it all that it names, for ever
-    streams.base_read = PyObject_GetAttrString(plain_reader, "read");
-    streams.base_readexactly = PyObject_GetAttrString(plain_reader, "readexactly");
-    streams.base_feed_data = PyObject_GetAttrString(plain_reader, "feed_data");
-    streams.base_data_received = PyObject_GetAttrString(protocol, "data_received");
-    streams.base_drain = PyObject_GetAttrString(plain_writer, "drain");
-    if (streams.base_read == nullptr || streams.base_readexactly == nullptr ||
-        streams.base_feed_data == nullptr || streams.base_data_received == nullptr ||
-        streams.base_drain == nullptr || !add_method(reader, read_method) ||
-        !add_method(reader, readexactly_method) || !add_method(writer, write_method) ||
-        !add_method(writer, drain_method)) {
-        return nullptr;
-    }
     streams.protocol_class = reinterpret_cast<PyTypeObject*>(protocol);
     streams.plain_reader = reinterpret_cast<PyTypeObject*>(plain_reader);
+    streams.plain_writer = reinterpret_cast<PyTypeObject*>(plain_writer);
     streams.reader_class = reinterpret_cast<PyTypeObject*>(reader);
+    streams.writer_class = writer;
     Py_RETURN_NONE;
 }
 
@@ -228,6 +215,23 @@ bool limit_reader(const attributes& reader, Py_ssize_t size) noexcept {
 
 }  // namespace
 
+// A protocol of streams is paused when its transport has paused it, and not lost before that is
+// closing.
+int drained(PyObject* writer) noexcept {
+    owned transport = attributes(writer).get(streams.transport);
+    if (!transport) {
+        return -1;
+    }
+    const stream_transport* const below = as_stream(transport.get());
+    if (!PyObject_TypeCheck(transport.get(), stream_transport_type) || below->closing ||
+        below->protocol_paused || below->reader == nullptr) {
+        return 0;
+    }
+    owned reader = target_of(below->reader);
+    owned exception = reader ? attributes(reader.get()).get(streams.exception) : owned();
+    return exception.get() == Py_None ? 1 : PyErr_Occurred() != nullptr ? -1 : 0;
+}
+
 owned adopt_reader(PyObject* protocol) noexcept {
     if (streams.protocol_class == nullptr || Py_TYPE(protocol) != streams.protocol_class ||
         !all_unpatched()) {
@@ -248,15 +252,17 @@ owned adopt_reader(PyObject* protocol) noexcept {
     if (Py_TYPE(reader.get()) != streams.reader_class) {
         return {};
     }
-    owned connected = given.get(streams.connected);
-    if (connected && connected.get() != Py_None) {
-        owned wrapped(PyObject_CallOneArg(streams.wrap_connected, connected.get()));
-        if (wrapped) {
-            given.set(streams.connected, wrapped.get());
-        }
+    return weak;
+}
+
+void adopt_writer(PyObject* protocol) noexcept {
+    owned writer = attributes(protocol).get(streams.stream_writer);
+    if (writer && Py_TYPE(writer.get()) == streams.plain_writer &&
+        is_unpatched(streams.plain_writer, "write", streams.base_write) &&
+        is_unpatched(streams.plain_writer, "drain", streams.base_drain)) {
+        PyObject_SetAttr(writer.get(), streams.class_name, streams.writer_class);
     }
     PyErr_Clear();
-    return weak;
 }
 
 feeding feed_reader(PyObject* weak_reader, const char* data, std::size_t bytes) noexcept {

@@ -15,8 +15,11 @@ namespace ringlet::python {
 bool set_up_stream_readers(PyObject* module) noexcept;
 
 // The weak reference to the reader that data can be fed into without calling `protocol`; null when
-// there is none. Changes the classes of the protocol's reader and, later, writer.
+// there is none. Changes the class of the protocol's reader.
 owned adopt_reader(PyObject* protocol) noexcept;
+
+// Changes the class of the writer that a server's protocol has made for its callback.
+void adopt_writer(PyObject* protocol) noexcept;
 
 enum class feeding { done, refused, failed };
 // Puts the bytes into the reader. Refused: data_received has to be called. Failed: an exception is

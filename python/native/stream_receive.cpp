@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "python/native/context.h"
 #include "python/native/stream_names.h"
 #include "python/native/stream_reader.h"
 #include "python/native/stream_transport.h"
@@ -12,6 +13,19 @@
 
 namespace ringlet::python {
 namespace {
+
+// Pieces from this size on, which fill at least half of one of the loop's buffers, are received
+// straight into objects, until many have been smaller: what the buffers save in calls, the second
+// copy costs then.
+constexpr std::size_t large_bytes = 16 * 1024;
+constexpr std::uint8_t large_score_first = 16;
+constexpr std::size_t object_bytes_max = 256 * 1024;  // as asyncio's
+
+// Whether what comes is received here, when the loop says that there is something.
+bool polls(const stream_transport* self) noexcept {
+    return !self->secured &&
+           (self->buffered || (self->large_score > 0 && self->reader == nullptr));
+}
 
 // What was kept goes first: with it undelivered, more would only be kept as well.
 bool wants_data(const stream_transport* self) noexcept {
@@ -23,31 +37,27 @@ bool wants_data(const stream_transport* self) noexcept {
 // with it, for which `message` is the reason given.
 owned call_protocol(stream_transport* self, PyObject* method, PyObject* argument,
                     const char* message) noexcept {
+    // The protocol may be replaced, and the context let go of, by what is called.
+    owned protocol = owned::share(self->protocol);
+    entered_context context(self->context);
     owned answer;
-    // The method may be replaced, and the context let go of, by what is called.
-    owned held = owned::share(method);
-    owned context = owned::share(self->context);
-    if (context && PyContext_Enter(context.get()) == 0) {
-        answer = owned(argument != nullptr ? PyObject_CallOneArg(held.get(), argument)
-                                           : PyObject_CallNoArgs(held.get()));
-        if (answer) [[likely]] {
-            if (PyContext_Exit(context.get()) != 0) {
-                answer = {};
-            }
-        } else {
-            owned exception = take_exception();
-            PyContext_Exit(context.get());
-            raise_again(std::move(exception));
+    if (context) {
+        PyObject* const passed[] = {protocol.get(), argument};
+        answer = owned(PyObject_VectorcallMethod(method, passed, argument != nullptr ? 2 : 1,
+                                                 nullptr));
+        if (!answer) [[unlikely]] {
+            fail(self, message);
         }
-    }
-    if (!answer) [[unlikely]] {
+        context.leave();
+    } else {
         fail(self, message);
     }
     return answer;
 }
 
 void deliver_object(stream_transport* self, PyObject* bytes) noexcept {
-    call_protocol(self, self->on_data, bytes, "Fatal error: protocol.data_received() call failed.");
+    call_protocol(self, stream_names().data_received, bytes,
+                  "Fatal error: protocol.data_received() call failed.");
 }
 
 void lack_memory(stream_transport* self) noexcept {
@@ -58,7 +68,11 @@ void lack_memory(stream_transport* self) noexcept {
 bool ask_for_buffer(stream_transport* self, Py_buffer& view) noexcept {
     const char* const failed = "Fatal error: protocol.get_buffer() call failed.";
     owned hint(PyLong_FromLong(-1));
-    owned buffer = call_protocol(self, self->get_buffer, hint.get(), failed);
+    if (!hint) {
+        lack_memory(self);
+        return false;
+    }
+    owned buffer = call_protocol(self, stream_names().get_buffer, hint.get(), failed);
     if (!buffer) {
         return false;
     }
@@ -77,6 +91,18 @@ bool ask_for_buffer(stream_transport* self, Py_buffer& view) noexcept {
     return true;
 }
 
+// The protocol's own buffer has `bytes` more. False when the connection failed by that.
+bool tell_updated(stream_transport* self, std::size_t bytes) noexcept {
+    owned count(PyLong_FromSize_t(bytes));
+    if (!count) {
+        lack_memory(self);
+        return false;
+    }
+    return call_protocol(self, stream_names().buffer_updated, count.get(),
+                         "Fatal error: protocol.buffer_updated() call failed.")
+        .operator bool();
+}
+
 // Puts what fits into the protocol's own buffer. Returns how much; 0 when the connection failed.
 std::size_t deliver_into_buffer(stream_transport* self, const char* data,
                                 std::size_t bytes) noexcept {
@@ -88,13 +114,10 @@ std::size_t deliver_into_buffer(stream_transport* self, const char* data,
     const std::size_t taken = bytes < room ? bytes : room;
     std::memcpy(view.buf, data, taken);
     PyBuffer_Release(&view);
-    if (self->closing || self->get_buffer == nullptr) {
+    if (self->closing || !self->buffered) {
         return 0;  // closed, or given another protocol, by get_buffer: these bytes are lost
     }
-    owned count(PyLong_FromSize_t(taken));
-    const bool done = count && call_protocol(self, self->on_data, count.get(),
-                                             "Fatal error: protocol.buffer_updated() call failed.");
-    return done ? taken : 0;
+    return tell_updated(self, taken) ? taken : 0;
 }
 
 void keep_object(stream_transport* self, PyObject* bytes) noexcept {
@@ -118,17 +141,9 @@ void keep(stream_transport* self, const char* data, std::size_t bytes) noexcept 
 // What belongs to a native TLS layer, which copies it once into OpenSSL's memory.
 void deliver_ciphertext(stream_transport* self, const char* data, std::size_t bytes) noexcept {
     owned protocol = owned::share(self->protocol);
-    owned context = owned::share(self->context);
-    bool good = PyContext_Enter(context.get()) == 0;
-    if (good) {
-        good = take_ciphertext(protocol.get(), data, static_cast<Py_ssize_t>(bytes)) == 0;
-        owned exception = good ? owned() : take_exception();
-        PyContext_Exit(context.get());
-        if (!good) {
-            raise_again(std::move(exception));
-        }
-    }
-    if (!good) [[unlikely]] {
+    entered_context context(self->context);
+    if (!context ||
+        take_ciphertext(protocol.get(), data, static_cast<Py_ssize_t>(bytes)) != 0) [[unlikely]] {
         fail(self, "Fatal error: protocol.buffer_updated() call failed.");
     }
 }
@@ -144,7 +159,7 @@ void deliver(stream_transport* self, const char* data, std::size_t bytes) noexce
             deliver_ciphertext(self, data, bytes);
             return;
         }
-        if (self->get_buffer == nullptr) {
+        if (!self->buffered) {
             owned object(PyBytes_FromStringAndSize(data, static_cast<Py_ssize_t>(bytes)));
             if (object) {
                 deliver_object(self, object.get());
@@ -166,7 +181,7 @@ void take_bytes(stream_transport* self, const completion& what) noexcept {
     ringlet::loop& core = *self->loop->core;
     const char* const data = reinterpret_cast<const char*>(what.buffer.data);
     const auto bytes = static_cast<std::size_t>(what.result);
-    if (self->closing || self->kept != nullptr || self->paused || self->get_buffer != nullptr) {
+    if (self->closing || self->kept != nullptr || self->paused || self->buffered) {
         if (self->kept != nullptr && !self->closing) {
             keep(self, data, bytes);  // behind what came before
         } else {
@@ -191,6 +206,11 @@ void take_bytes(stream_transport* self, const completion& what) noexcept {
     }
     owned object(PyBytes_FromStringAndSize(data, what.result));
     core.give_back(what.buffer);
+    if (bytes >= large_bytes && bytes >= core.driver().receive_bytes() / 2 && !self->secured &&
+        self->reader == nullptr) {
+        self->large_score = large_score_first;
+        stop_receiving(self);
+    }
     if (object) [[likely]] {
         deliver_object(self, object.get());
     } else {
@@ -205,12 +225,7 @@ void tell_end(stream_transport* self) noexcept {
         PyErr_Clear();
     }
     const char* const failed = "Fatal error: protocol.eof_received() call failed.";
-    owned method(PyObject_GetAttr(self->protocol, stream_names().eof_received));
-    if (!method) {
-        fail(self, failed);
-        return;
-    }
-    owned answer = call_protocol(self, method.get(), nullptr, failed);
+    owned answer = call_protocol(self, stream_names().eof_received, nullptr, failed);
     const int keep_open = answer ? PyObject_IsTrue(answer.get()) : 1;
     if (keep_open < 0) {
         fail(self, failed);
@@ -229,50 +244,76 @@ void take_end(stream_transport* self) noexcept {
         self->end_kept = true;
     } else {
         tell_end(self);
+        self->ended = self->loop->fatal == nullptr;  // else the next run says it again
     }
 }
 
 void take_failure(stream_transport* self, int error) noexcept {
     self->ended = true;
     if (!self->closing) {
+        entered_context context(self->context);
         raise_errno(error);
         fail(self, "Fatal read error on socket transport");
     }
 }
 
-// One call of recv into the protocol's own buffer. Whether there may be more.
+// recv() that does not wait. What it got; 0 also when there is nothing, or has been the end.
+std::size_t receive_now(stream_transport* self, void* into, std::size_t room) noexcept {
+    const ssize_t got = ::recv(self->fd, into, room, MSG_DONTWAIT);
+    if (got == 0) {
+        take_end(self);
+    } else if (got < 0 && errno != EAGAIN && errno != EINTR) {
+        take_failure(self, errno);
+    }
+    return got > 0 ? static_cast<std::size_t>(got) : 0;
+}
+
+// Into the protocol's own buffer. Whether there may be more.
 bool receive_into_buffer(stream_transport* self) noexcept {
     Py_buffer view;
     if (!ask_for_buffer(self, view)) {
         return false;
     }
     const auto room = static_cast<std::size_t>(view.len);
-    const bool wanted = !self->closing && self->get_buffer != nullptr;
-    const ssize_t got = wanted ? ::recv(self->fd, view.buf, room, MSG_DONTWAIT) : -1;
-    const int error = wanted ? errno : EAGAIN;
+    const bool wanted = !self->closing && self->buffered;
+    const std::size_t got = wanted ? receive_now(self, view.buf, room) : 0;
     PyBuffer_Release(&view);
-    if (got > 0) {
-        owned count(PyLong_FromSsize_t(got));
-        return count &&
-               call_protocol(self, self->on_data, count.get(),
-                             "Fatal error: protocol.buffer_updated() call failed.") &&
-               static_cast<std::size_t>(got) == room;
-    }
-    if (got == 0) {
-        take_end(self);
-    } else if (error != EAGAIN && error != EINTR) {
-        take_failure(self, error);
-    }
-    return false;
+    return got > 0 && tell_updated(self, got) && got == room;
 }
 
-// There is something for a protocol that has buffers of its own. When it has become another one
-// meanwhile, or is not to be given anything, it stays where it is.
+// Into an object of its size, as large messages are. Whether there may be more.
+bool receive_into_object(stream_transport* self) noexcept {
+    PyObject* bytes = PyBytes_FromStringAndSize(nullptr, object_bytes_max);
+    if (bytes == nullptr) {
+        lack_memory(self);
+        return false;
+    }
+    const std::size_t got = receive_now(self, PyBytes_AS_STRING(bytes), object_bytes_max);
+    if (got == 0) {
+        Py_DECREF(bytes);
+        return false;
+    }
+    if (got >= large_bytes) {
+        self->large_score = large_score_first;
+    } else {
+        --self->large_score;
+    }
+    if (got < object_bytes_max && _PyBytes_Resize(&bytes, static_cast<Py_ssize_t>(got)) < 0) {
+        lack_memory(self);
+        return false;
+    }
+    deliver_object(self, bytes);
+    Py_DECREF(bytes);
+    return got == object_bytes_max;
+}
+
+// There is something to be received here. When there is another protocol meanwhile that is given it
+// in another way, or it is not wanted now, it stays where it is.
 void take_readiness(stream_transport* self) noexcept {
     constexpr int calls_max = 8;  // before others have their turn
     int calls = 0;
-    while (++calls <= calls_max && wants_data(self) && self->get_buffer != nullptr &&
-           receive_into_buffer(self)) {
+    while (++calls <= calls_max && wants_data(self) && polls(self) &&
+           (self->buffered ? receive_into_buffer(self) : receive_into_object(self))) {
     }
 }
 
@@ -280,7 +321,7 @@ void take_readiness(stream_transport* self) noexcept {
 
 void start_receiving(stream_transport* self) noexcept {
     if (wants_data(self) && has_core(self) && !self->receive.active()) {
-        self->polling = self->get_buffer != nullptr && !self->secured;
+        self->polling = polls(self);
         if (self->polling) {
             self->receive.prepare_poll(self->fd, POLLIN, false);
         } else {
@@ -304,6 +345,7 @@ void stream_received(operation& op, const completion& what) noexcept {
         return;  // the loop is being closed, and lets go of its owners by itself
     }
     Py_INCREF(self);
+    slow_watch watch(self->loop, as_object(self));
     if (what.result > 0 && self->polling) {
         take_readiness(self);
     } else if (what.result > 0) [[likely]] {
@@ -334,30 +376,16 @@ void stream_end_of_turn(work& item) noexcept {
 }
 
 bool adopt_protocol(stream_transport* self, PyObject* protocol) noexcept {
-    const stream_names_table& known = stream_names();
-    const int buffered = PyObject_IsInstance(protocol, known.buffered_protocol);
+    const int buffered = PyObject_IsInstance(protocol, stream_names().buffered_protocol);
     if (buffered < 0) {
         return false;
     }
-    owned get_buffer;
-    if (buffered == 1) {
-        get_buffer = owned(PyObject_GetAttr(protocol, known.get_buffer));
-        if (!get_buffer) {
-            return false;
-        }
-    }
-    owned on_data(
-        PyObject_GetAttr(protocol, buffered == 1 ? known.buffer_updated : known.data_received));
-    if (!on_data) {
-        return false;
-    }
     owned reader = buffered == 1 ? owned() : adopt_reader(protocol);
-    owned old_reader(std::exchange(self->reader, reader.release()));
-    owned old_protocol(std::exchange(self->protocol, new_reference(protocol)));
-    owned old_get_buffer(std::exchange(self->get_buffer, get_buffer.release()));
-    owned old_on_data(std::exchange(self->on_data, on_data.release()));
+    self->buffered = buffered == 1;
     self->protocol_connected = 1;
     self->secured = takes_ciphertext(protocol);
+    owned old_reader(std::exchange(self->reader, reader.release()));
+    owned old_protocol(std::exchange(self->protocol, new_reference(protocol)));
     return true;
 }
 
@@ -410,7 +438,7 @@ PyObject* stream_deliver(PyObject* object, PyObject*) noexcept {
         }
         if (self->paused || self->kept != nullptr) {
             keep_object(self, bytes);  // again, behind the rest of the one that was too much
-        } else if (self->get_buffer == nullptr) {
+        } else if (!self->buffered) {
             deliver_object(self, bytes);
         } else {
             deliver(self, PyBytes_AS_STRING(bytes),

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "python/native/context.h"
 #include "python/native/names.h"
 #include "python/native/stream_names.h"
 #include "python/native/stream_transport.h"
@@ -15,8 +16,10 @@ namespace {
 constexpr std::size_t vectors_max = 1024;  // IOV_MAX
 // One operation is given so much at most; more than any socket's buffer takes at once.
 constexpr std::size_t operation_bytes_max = 8 * 1024 * 1024;
-// So much is collected at most, and of what is not bytes, and has to be copied, only small pieces.
+// So much is collected at most, and only pieces so small that the call costs more than the copy;
+// of what is not bytes, and has to be copied once more, smaller ones still.
 constexpr std::size_t collected_bytes_max = 64 * 1024;
+constexpr std::size_t collected_piece_max = 16 * 1024;
 constexpr std::size_t copied_bytes_max = 4 * 1024;
 // As asyncio's constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES.
 constexpr int silent_lost_writes = 5;
@@ -107,7 +110,7 @@ void start_send(stream_transport* self) noexcept {
     settle_life(self);
 }
 
-// False when sending failed, which ends the connection; never with an exception set.
+// Ends the connection; never with an exception set.
 void end_by_write_error(stream_transport* self, int error) noexcept {
     free_output(self);
     raise_errno(error);
@@ -277,7 +280,8 @@ bool send_rest(stream_transport* self) noexcept {
 
 bool may_collect(const stream_transport* self, std::size_t bytes) noexcept {
     const auto high_water = static_cast<std::size_t>(self->high_water);
-    return self->loop->running && self->output.bytes + bytes <= collected_bytes_max &&
+    return self->loop->running && bytes < collected_piece_max &&
+           self->output.bytes + bytes <= collected_bytes_max &&
            self->output.bytes + bytes <= high_water;
 }
 
@@ -359,14 +363,19 @@ void stream_sent(operation& op, const completion& what) noexcept {
         return;  // the loop is being closed, and lets go of its owners by itself
     }
     Py_INCREF(self);
+    slow_watch watch(self->loop, as_object(self));
     if (std::exchange(self->dropped, false)) {
         free_output(self);
     } else if (what.result < 0) {
+        entered_context context(self->context);
         end_by_write_error(self, -what.result);
     } else {
         advance(self->output, static_cast<std::size_t>(what.result));
-        if (!maybe_resume_protocol(self)) {
-            report(self->loop, "protocol.resume_writing() failed");
+        if (self->protocol_paused) {
+            entered_context context(self->context);
+            if (!context || !maybe_resume_protocol(self)) {
+                report(self->loop, "protocol.resume_writing() failed");
+            }
         }
         if (self->output.bytes == 0) {
             all_sent(self);
@@ -394,10 +403,16 @@ bool maybe_pause_protocol(stream_transport* self) noexcept {
 PyObject* stream_maybe_pause(PyObject* object, PyObject*) noexcept {
     stream_transport* const self = as_stream(object);
     const bool much = self->output.bytes > static_cast<std::size_t>(self->high_water);
-    const bool done = much && !self->send.active() && !self->closing
-                          ? send_waiting_now(self) && send_rest(self)
-                          : maybe_pause_protocol(self);
-    return done ? new_reference(Py_None) : nullptr;
+    if (!much || self->send.active() || self->closing) {
+        return maybe_pause_protocol(self) ? new_reference(Py_None) : nullptr;
+    }
+    if (!send_waiting_now(self) || !send_rest(self)) {
+        return nullptr;
+    }
+    if (self->output.bytes == 0) {
+        all_sent(self);
+    }
+    Py_RETURN_NONE;
 }
 
 PyObject* stream_write(PyObject* object, PyObject* data) noexcept {

@@ -8,6 +8,7 @@
 
 #include "python/native/names.h"
 #include "python/native/stream_names.h"
+#include "python/native/stream_reader.h"
 
 namespace ringlet::python {
 
@@ -51,8 +52,6 @@ int traverse(PyObject* object, visitproc visit, void* arg) noexcept {
     Py_VISIT(self->socket);
     Py_VISIT(self->server);
     Py_VISIT(self->context);
-    Py_VISIT(self->on_data);
-    Py_VISIT(self->get_buffer);
     Py_VISIT(self->empty_waiter);
     Py_VISIT(self->reader);
     Py_VISIT(self->kept);
@@ -61,8 +60,6 @@ int traverse(PyObject* object, visitproc visit, void* arg) noexcept {
 
 void drop_protocol(stream_transport* self) noexcept {
     Py_CLEAR(self->protocol);
-    Py_CLEAR(self->on_data);
-    Py_CLEAR(self->get_buffer);
     Py_CLEAR(self->reader);
 }
 
@@ -173,9 +170,22 @@ bool register_transport(stream_transport* self) noexcept {
            PyObject_SetItem(transports.get(), number.get(), as_object(self)) == 0;
 }
 
+// glibc's malloc gives what is free at its heap's end back to the kernel, from 128 KiB on, and
+// takes it again, page by page, for the next messages. A block that was mapped by itself and is
+// freed teaches it to keep twice as much; asyncio does that too, by its first receive of 256 KiB,
+// but has the messages of one connection at a time in memory, and a turn here those of many.
+void teach_malloc() noexcept {
+    static bool taught = false;
+    constexpr Py_ssize_t bytes = 1024 * 1024;
+    if (!std::exchange(taught, true) && !owned(PyBytes_FromStringAndSize(nullptr, bytes))) {
+        PyErr_Clear();
+    }
+}
+
 // Everything CPython's constructor does. `self->fd` and `self->socket` are set and owned.
 bool set_up(stream_transport* self, loop_object* loop, PyObject* protocol, PyObject* server,
             PyObject* waiter) noexcept {
+    teach_malloc();
     self->loop = reinterpret_cast<loop_object*>(new_reference(as_object(loop)));
     self->closing = 0;
     self->conn_lost = 0;
@@ -244,6 +254,9 @@ int initialize(PyObject* object, PyObject* arguments, PyObject* keywords) noexce
 // transport gets it first: data comes a turn later then.
 PyObject* begin(PyObject* object, PyObject* waiter) noexcept {
     stream_transport* const self = as_stream(object);
+    if (self->reader != nullptr && self->server != nullptr) {
+        adopt_writer(self->protocol);
+    }
     if (waiter == Py_None) {
         self->begun = true;
         start_receiving(self);

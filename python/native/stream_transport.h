@@ -3,18 +3,19 @@
 // (ringlet/_transport.py).
 //
 // Receiving is one multishot operation; what comes is copied into an object for the protocol and
-// its buffer given back at once. For a protocol that has buffers of its own it is a poll, and recv
-// into the buffer that the protocol gives then. Sending is described in stream_send.cpp. While any
-// operation is active the loop holds a reference (live_owner.h), and the descriptor stays open:
-// closing asks the operations to end, and the last one to end closes it, though to Python the
-// transport is closed before. Guarded by the GIL; everything but the handlers of operations may
-// raise.
+// its buffer given back at once. For a protocol that has buffers of its own, and where what comes
+// is large, it is a poll, and recv into the protocol's buffer or into an object for it. Sending is
+// described in stream_send.cpp. While any operation is active the loop holds a reference
+// (live_owner.h), and the descriptor stays open: closing asks the operations to end, and the last
+// one to end closes it, though to Python the transport is closed before. Guarded by the GIL;
+// everything but the handlers of operations may raise.
 #pragma once
 
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "core/operation.h"
@@ -73,8 +74,6 @@ struct stream_transport : stream_attributes {
     PyObject* protocol;
     PyObject* socket;         // the socket object; null until somebody asks
     PyObject* context;        // of all the protocol's callbacks
-    PyObject* on_data;        // bound data_received or buffer_updated
-    PyObject* get_buffer;     // bound; null for protocols that are given bytes
     PyObject* reader;         // a weak reference: of asyncio's streams, fed directly; or null
     PyObject* kept;           // a list of bytes that came while paused, or null
     socket_names* addresses;  // both ends, as they were at first; null without memory
@@ -85,8 +84,10 @@ struct stream_transport : stream_attributes {
     stream_work end_of_turn;
     stream_output output;
     bool secured;     // the protocol is a native TLS layer
+    bool buffered;    // the protocol has buffers of its own
     bool begun;       // connection_made was called
-    bool polling;     // `receive` is a poll: the protocol had buffers of its own when it began
+    bool polling;     // `receive` is a poll
+    std::uint8_t large_score;  // above zero: what comes is large; how many smaller pieces end that
     bool stopping;    // a cancel of the receive, ours, is under way
     bool ended;       // nothing more comes from the peer
     bool end_kept;    // ... which the protocol is told when it is no longer paused
@@ -129,7 +130,7 @@ void stream_received(operation& op, const completion& what) noexcept;
 void stream_end_of_turn(work& item) noexcept;
 void start_receiving(stream_transport* self) noexcept;
 void stop_receiving(stream_transport* self) noexcept;
-// Looks up the callbacks of a new protocol. False with exception set.
+// Looks what kind of protocol it is. False with exception set.
 bool adopt_protocol(stream_transport* self, PyObject* protocol) noexcept;
 PyObject* stream_pause_reading(PyObject*, PyObject*) noexcept;
 PyObject* stream_resume_reading(PyObject*, PyObject*) noexcept;

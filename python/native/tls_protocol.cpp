@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
-#include <string>
 
 #include "python/native/names.h"
 #include "python/native/stream_transport.h"
@@ -17,7 +16,7 @@
 namespace ringlet::python {
 namespace {
 
-// How Python's SSL socket begins in memory, 3.9 to 3.13; see find_ssl.
+// How Python's SSL socket begins in memory, 3.9 to 3.13; see adopt.
 struct ssl_socket_layout {
     PyObject_HEAD
     PyObject* socket;
@@ -163,12 +162,13 @@ PyObject* raise_ssl_error(int error) noexcept {
     if (reason == nullptr) {
         text = owned(PyUnicode_FromFormat("The operation did not complete (error %d)", error));
     } else {
-        std::string upper(reason);
-        for (char& c : upper) {
-            c = c == ' ' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+        char upper[128] = {};
+        for (std::size_t i = 0; reason[i] != '\0' && i + 1 < sizeof upper; ++i) {
+            const auto letter = static_cast<unsigned char>(reason[i]);
+            upper[i] = letter == ' ' ? '_' : static_cast<char>(std::toupper(letter));
         }
-        word = owned(PyUnicode_FromString(upper.c_str()));
-        text = owned(PyUnicode_FromFormat("[SSL: %s] %s", upper.c_str(), reason));
+        word = owned(PyUnicode_FromString(upper));
+        text = owned(PyUnicode_FromFormat("[SSL: %s] %s", upper, reason));
     }
     owned raised(text ? PyObject_CallFunction(known.ssl_error, "iO", error, text.get()) : nullptr);
     if (raised && word) {
@@ -320,7 +320,9 @@ outcome read_buffered(tls_object* self, bool& full) noexcept {
     }
     owned failure = how == outcome::failed ? take_exception() : owned();
     owned count(PyLong_FromSize_t(got));
-    protocol = owned::share(self->app_protocol);
+    if (self->app_is_buffered) {
+        protocol = owned::share(self->app_protocol);  // get_buffer() may have set another one
+    }
     PyObject* const told[] = {protocol.get(), count.get()};
     if (!count || !owned(PyObject_VectorcallMethod(known.buffer_updated, told, 2, nullptr))) {
         return outcome::failed;

@@ -117,7 +117,11 @@ bool watcher::remove(side which) noexcept {
     if (old == nullptr) {
         return false;
     }
-    settle_later();
+    // The caller may close the descriptor next, and bind to its port again.
+    if (sides_[which].armed != nullptr && sides_[which].armed->active()) {
+        detach(sides_[which]);
+        loop_->core->driver().let_go();
+    }
     cancel(old);
     return true;
 }
@@ -356,10 +360,8 @@ int traverse_watchers(loop_object* loop, visitproc visit, void* arg) noexcept {
             }
             if (!is_handle(handle)) {
                 Py_VISIT(handle);
-            } else if (Py_REFCNT(handle) == 1) {
-                if (const int stop = traverse_handle(as_handle(handle), visit, arg)) {
-                    return stop;
-                }
+            } else if (const int stop = traverse_handle(as_handle(handle), visit, arg)) {
+                return stop;
             }
         }
     }

@@ -2,9 +2,10 @@
 // whenever the descriptor is ready, level-triggered as asyncio has it: after the callback has run
 // the poll is asked for again.
 //
-// Removing a reader leaves its poll armed until the end of the turn: who adds it again by then
-// (tornado does, for every wait) pays nothing. An armed poll holds its open file, so that a
-// descriptor closed and opened anew meanwhile is told apart by its inode.
+// A reader removed in its own callback, and perhaps added again by the end of the turn (tornado
+// does that for every wait), costs nothing: its poll has ended. One that is removed while it waits
+// has its poll called off at once, by a system call, since an armed poll holds its open file. A
+// file closed without having been removed is told apart by its inode when it is added anew.
 #pragma once
 
 #include <sys/types.h>

@@ -70,7 +70,7 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         _native.Loop.__init__(self)
-        self._acceptors = {}  # by the listening descriptor
+        self._acceptors = {}  # by the listening socket
         asyncio.SelectorEventLoop.__init__(self, _Watched(self))
         self._pidfds = set()
 
@@ -160,11 +160,17 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
             handle._run()
             took = self.time() - started
             if took >= self.slow_callback_duration:
-                base_events.logger.warning('Executing %s took %.3f seconds',
-                                           base_events._format_handle(handle), took)
+                self._warn_of(base_events._format_handle(handle), took)
         finally:
             self._current_handle = None
             handle = None  # an exception's traceback may keep this frame for long
+
+    def _report_slow(self, whose, took):
+        if took >= self.slow_callback_duration:
+            self._warn_of(f'a callback of {whose!r}', took)
+
+    def _warn_of(self, what, took):
+        base_events.logger.warning('Executing %s took %.3f seconds', what, took)
 
     def _debug_handle(self, callback, args, context, method):
         self._check_callback(callback, method)

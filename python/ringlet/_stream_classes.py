@@ -2,7 +2,6 @@
 
 import asyncio
 import collections.abc
-import functools
 from asyncio import streams
 
 from ringlet import _native
@@ -18,12 +17,5 @@ class StreamWriter(asyncio.StreamWriter):
     """asyncio.StreamWriter with write() and drain() in C."""
 
 
-def _connected(callback, reader, writer):
-    if type(writer) is asyncio.StreamWriter:
-        writer.__class__ = StreamWriter
-    return callback(reader, writer)
-
-
-_native._set_up_streams(
-    streams.StreamReaderProtocol, asyncio.StreamReader, asyncio.StreamWriter, StreamReader,
-    StreamWriter, asyncio.IncompleteReadError, functools.partial(functools.partial, _connected))
+_native._set_up_streams(streams.StreamReaderProtocol, asyncio.StreamReader, asyncio.StreamWriter,
+                        StreamReader, StreamWriter, asyncio.IncompleteReadError)

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 import socket
 from asyncio import constants, trsock
 from asyncio.log import logger
@@ -21,20 +22,24 @@ class Streams:
                        *timeouts):
         self._ensure_fd_no_transport(sock)
         call = (protocol_factory, sock, sslcontext, server, backlog, *timeouts)
-        self._acceptors[sock.fileno()] = _native.Acceptor(
+        self._acceptors[sock] = _native.Acceptor(
             self, sock.fileno(), None if sslcontext else protocol_factory, SocketTransport, server,
             functools.partial(self._accepted, *call),
             functools.partial(self._accept_failed, *call))
 
     def _stop_serving(self, sock):
-        acceptor = self._acceptors.pop(sock.fileno(), None)
+        acceptor = self._acceptors.pop(sock, None)
         if acceptor is not None:
             acceptor.close()
         super()._stop_serving(sock)
 
     def _accepted(self, protocol_factory, sock, sslcontext, server, backlog, *more):
         *timeouts, fd = more
-        conn = socket.socket(fileno=fd)
+        try:
+            conn = socket.socket(fileno=fd)
+        except BaseException:
+            os.close(fd)
+            raise
         conn.setblocking(False)
         try:
             address = conn.getpeername()
@@ -47,7 +52,9 @@ class Streams:
 
     def _accept_failed(self, protocol_factory, sock, *more):
         *_, exc = more
-        self._acceptors.pop(sock.fileno(), None)
+        self._acceptors.pop(sock, None)
+        if sock.fileno() < 0:
+            return  # its owner has closed it
         out = exc.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
         self.call_exception_handler({
             'message': 'socket.accept() out of system resource' if out else

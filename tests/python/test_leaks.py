@@ -392,3 +392,33 @@ def test_a_closed_loop_lets_go_of_what_never_ran(driver):
     del owner
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.filterwarnings('ignore::ResourceWarning')
+def test_a_loop_that_is_garbage_goes_though_others_hold_its_handles(driver):
+    ours, theirs = socket.socketpair()
+    before = len(os.listdir('/proc/self/fd'))
+
+    class Held:
+        pass
+
+    loop = ringlet.new_event_loop()
+    gone = weakref.ref(loop)
+    held = Held()
+    held.loop = loop
+    held.handles = [loop.call_soon(nothing, held), loop.call_later(60, nothing, held)]
+    loop.create_task(asyncio.sleep(1000))  # its frame holds the timer
+    loop.add_reader(ours, nothing, held)
+    theirs.send(b'x')
+    loop.run_until_complete(asyncio.sleep(0.01))
+    again = loop.call_soon(nothing, held)
+    loop._add_callback(again)
+    loop._add_callback(again)
+    again.cancel()
+    del loop, held, again
+    gc.collect()
+    gc.collect()
+    assert gone() is None
+    assert len(os.listdir('/proc/self/fd')) == before
+    ours.close()
+    theirs.close()

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -391,3 +392,50 @@ def test_a_reader_and_a_writer_are_called_while_ready(loop):
     assert loop.remove_writer(theirs)
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_file_removed_while_it_waits_and_closed_at_once_is_closed(loop):
+    async def main():
+        listener = socket.create_server(('127.0.0.1', 0))
+        address = listener.getsockname()
+        ours, theirs = os.pipe()
+        loop.add_reader(listener, print)
+        loop.add_writer(theirs, loop.remove_writer, theirs)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        os.write(theirs, bytes(1 << 16))  # full: the writer waits
+        loop.add_writer(theirs, print)
+        await asyncio.sleep(0)
+        assert loop.remove_reader(listener) and loop.remove_writer(theirs)
+        listener.close()
+        os.close(theirs)
+        socket.create_server(address).close()
+        assert len(os.read(ours, 1 << 17)) == 1 << 16
+        assert os.read(ours, 1) == b''
+        os.close(ours)
+
+    loop.run_until_complete(main())
+
+
+def test_debug_mode_reports_a_slow_protocol(loop, run, caplog):
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.01
+
+    class Slow(asyncio.Protocol):
+        def data_received(self, data):
+            time.sleep(0.02)
+            self.done.set_result(None)
+
+    async def main():
+        ours, theirs = socket.socketpair()
+        transport, protocol = await loop.create_connection(Slow, sock=ours)
+        protocol.done = loop.create_future()
+        theirs.send(b'x')
+        await protocol.done
+        transport.abort()
+        theirs.close()
+
+    with caplog.at_level(logging.WARNING, 'asyncio'):
+        run(main())
+    reports = [record.getMessage() for record in caplog.records]
+    assert any('SocketTransport' in text and 'seconds' in text for text in reports), reports

@@ -135,3 +135,33 @@ def test_two_threads_cannot_run_one_loop_at_once(loop):
         assert loop.run_until_complete(main()) == 'well'
         gc.collect()
     assert refused == ['This event loop is already running']
+
+
+def test_a_reader_is_removed_before_the_loop_has_a_thread(driver):
+    loop = ringlet.new_event_loop()
+    ours, theirs = socket.socketpair()
+    loop.add_reader(ours, print)
+    assert loop.remove_reader(ours)
+    in_thread(lambda: loop.run_until_complete(asyncio.sleep(0.001)))
+    loop.close()
+    ours.close()
+    theirs.close()
+
+
+def test_a_reader_is_removed_by_another_thread_than_the_loop_s(driver):
+    """Not allowed, as in asyncio, where it mostly works: it must not end the process."""
+    ours, theirs = socket.socketpair()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours, print)
+        await asyncio.sleep(0.01)
+        other = threading.Thread(target=loop.remove_reader, args=(ours,))
+        other.start()
+        while other.is_alive():
+            await asyncio.sleep(0)
+        assert not loop.remove_reader(ours)
+
+    ringlet.run(main())
+    ours.close()
+    theirs.close()

@@ -1,6 +1,8 @@
 """Servers on the native accept: what asyncio promises of them, and the benchmark's echo servers."""
 
 import asyncio
+import contextlib
+import contextvars
 import gc
 import os
 import resource
@@ -145,3 +147,59 @@ def test_the_echo_servers_of_the_benchmark_echo(driver, style):
     finally:
         server.terminate()
         server.wait()
+
+
+def test_a_server_that_was_out_of_descriptors_keeps_its_context(loop, run, monkeypatch):
+    variable = contextvars.ContextVar('variable', default='none')
+    monkeypatch.setattr(asyncio.constants, 'ACCEPT_RETRY_DELAY', 0.05)
+    loop.set_exception_handler(lambda *_: None)
+    seen = []
+
+    class Told(asyncio.Protocol):
+        def connection_made(self, transport):
+            seen.append(variable.get())
+
+    async def main():
+        variable.set('server')
+        server = await loop.create_server(Told, '127.0.0.1', 0)
+        variable.set('later')
+        address = server.sockets[0].getsockname()
+        clients = [socket.socket() for _ in range(2)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            clients[0].connect(address)
+            await asyncio.sleep(0.02)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        clients[1].connect(address)
+        while len(seen) < 2:
+            await asyncio.sleep(0.01)
+        assert seen == ['server', 'server']
+        server.close()
+        for client in clients:
+            client.close()
+
+    run(main())
+
+
+def test_a_listening_socket_that_its_owner_closed_is_not_reported(loop, run):
+    reports = []
+    loop.set_exception_handler(lambda loop, context: reports.append(context))
+
+    async def main():
+        listener = socket.create_server(('127.0.0.1', 0))
+        address = listener.getsockname()
+        server = await asyncio.start_server(lambda *_: None, sock=listener)
+        await asyncio.sleep(0.01)
+        listener.close()
+        with contextlib.suppress(ValueError):  # asyncio's own, about the descriptor
+            server.close()
+        await asyncio.sleep(0.02)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        assert reports == []
+
+    run(main())

@@ -461,3 +461,17 @@ def test_a_context_is_kept_across_the_wait(loop, run, pair):
         assert variable.get() == 1
 
     run(main())
+
+
+def test_nothing_is_received_at_once(loop, run):
+    async def main():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        assert await asyncio.wait_for(loop.sock_recv(ours, 0), 5) == b''
+        assert await asyncio.wait_for(loop.sock_recv_into(ours, bytearray()), 5) == 0
+        with pytest.raises(TypeError, match='read-write'):
+            await loop.sock_recv_into(ours, b'abc')
+        ours.close()
+        theirs.close()
+
+    run(main())

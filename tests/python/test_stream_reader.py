@@ -303,3 +303,43 @@ def test_arguments_may_be_named_as_asyncio_names_them(run):
         server.close()
 
     run(main())
+
+
+def test_drain_looks_when_it_is_awaited(run):
+    async def main():
+        reader, writer, peer = await opened()
+        drain = writer.drain()
+        writer.write(bytes(1 << 24))
+        task = asyncio.ensure_future(drain)
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        peer.setblocking(False)
+        loop = asyncio.get_running_loop()
+        received = 0
+        while received < 1 << 24:
+            received += len(await loop.sock_recv(peer, 1 << 20))
+        await task
+        peer.close()
+        writer.close()
+
+    run(main())
+
+
+def test_a_drain_that_waits_is_cancelled_or_fails(run):
+    async def main():
+        reader, writer, peer = await opened()
+        writer.write(bytes(1 << 24))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(writer.drain(), 0.01)
+        task = asyncio.ensure_future(writer.drain())
+        await asyncio.sleep(0.01)
+        peer.close()
+        with pytest.raises(ConnectionError):
+            await task
+        given_up = writer.drain()
+        given_up.close()
+        with pytest.raises(RuntimeError):
+            await given_up
+        writer.close()
+
+    run(main())

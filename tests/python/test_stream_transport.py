@@ -9,67 +9,9 @@ import struct
 import weakref
 
 import pytest
+from recorder import Recorder, connected, lost
 
 MEGABYTE = 1024 * 1024
-
-
-class Recorder(asyncio.Protocol):
-    """Writes down what it is told."""
-
-    def __init__(self):
-        self.told = []
-        self.data = bytearray()
-        self.transport = None
-        self.changed = asyncio.Event()
-
-    def tell(self, what):
-        self.told.append(what)
-        self.changed.set()
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.tell('made')
-
-    def data_received(self, data):
-        assert type(data) is bytes
-        self.data += data
-        self.tell('data')
-
-    def eof_received(self):
-        self.tell('eof')
-
-    def pause_writing(self):
-        self.tell('pause')
-
-    def resume_writing(self):
-        self.tell('resume')
-
-    def connection_lost(self, exc):
-        self.tell(exc if exc is not None else 'lost')
-
-    async def until(self, ready):
-        while not ready(self):
-            self.changed.clear()
-            await self.changed.wait()
-
-
-def lost(protocol):
-    return protocol.told[-1] == 'lost' or isinstance(protocol.told[-1], Exception)
-
-
-async def connected(factory=Recorder, unix=False):
-    """A protocol on a transport, and the plain socket at the other end."""
-    loop = asyncio.get_running_loop()
-    if unix:
-        ours, theirs = socket.socketpair()
-    else:
-        with socket.create_server(('127.0.0.1', 0)) as listener:
-            theirs = socket.create_connection(listener.getsockname())
-            ours, _ = listener.accept()
-    ours.setblocking(False)
-    theirs.settimeout(20)
-    _, protocol = await loop.connect_accepted_socket(factory, ours)
-    return protocol, theirs
 
 
 def in_thread(function):
@@ -569,6 +511,17 @@ def test_sendfile_goes_straight_to_the_socket(run, tmp_path):
         protocol.transport.write(b'after')
         protocol.transport.close()
         assert await receiving == b'before' + path.read_bytes() + b'after'
+        peer.close()
+
+    run(main())
+
+
+def test_extra_info_takes_no_other_names(run):
+    async def main():
+        protocol, peer = await connected()
+        with pytest.raises(TypeError):
+            protocol.transport.get_extra_info('socket', other=1)
+        protocol.transport.abort()
         peer.close()
 
     run(main())
