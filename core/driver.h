@@ -113,6 +113,10 @@ public:
     virtual void release(int) noexcept {}
 };
 
+// Whether the file can be waited for at all: regular files, folders and devices like /dev/null
+// cannot (EPERM in epoll_ctl(2)). Makes system calls.
+bool can_be_polled(int fd) noexcept;
+
 // How to make a loop's driver.
 struct driver_options {
     // "uring", "epoll" or "fake"; empty: RINGLET_DRIVER, else uring with a fall back to epoll.

@@ -581,6 +581,17 @@ void epoll_driver::release(int fd) noexcept {
 
 }  // namespace
 
+bool can_be_polled(int fd) noexcept {
+    const int probe = ::epoll_create1(EPOLL_CLOEXEC);
+    epoll_event event = {};
+    const bool refused = probe >= 0 && ::epoll_ctl(probe, EPOLL_CTL_ADD, fd, &event) != 0 &&
+                         errno == EPERM;
+    if (probe >= 0) {
+        ::close(probe);
+    }
+    return !refused;
+}
+
 std::unique_ptr<driver> make_epoll_driver() { return std::make_unique<epoll_driver>(); }
 
 }  // namespace ringlet

@@ -153,8 +153,18 @@ PyObject* get_arguments(PyObject* self, void*) noexcept {
 }
 
 PyObject* get_context(PyObject* self, void*) noexcept {
-    PyObject* const context = as_handle(self)->context;
-    return context != nullptr ? as_context(context) : new_reference(Py_None);
+    PyObject*& context = as_handle(self)->context;
+    if (context == nullptr) {
+        Py_RETURN_NONE;
+    }
+    if (!PyContext_CheckExact(context)) {  // from now on it is this one, that the caller knows
+        PyObject* const known = as_context(context);
+        if (known == nullptr) {
+            return nullptr;
+        }
+        Py_SETREF(context, known);
+    }
+    return new_reference(context);
 }
 
 PyObject* get_nothing(PyObject*, void*) noexcept { Py_RETURN_NONE; }
@@ -236,6 +246,8 @@ PyObject* compare_timers(PyObject* left, PyObject* right, int op) noexcept {
 PyMethodDef handle_methods[] = {
     {"cancel", method_cancel, METH_NOARGS, "Keeps the callback from being called."},
     {"cancelled", method_cancelled, METH_NOARGS, "Whether cancel() was called."},
+    {"get_context", [](PyObject* self, PyObject*) { return get_context(self, nullptr); },
+     METH_NOARGS, "The contextvars.Context that the callback runs in."},
     {nullptr, nullptr, 0, nullptr}};
 PyGetSetDef handle_attributes[] = {
     {"__class__", get_class, nullptr, nullptr, nullptr},

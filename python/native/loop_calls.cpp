@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <ctime>
 
+#include "python/native/call_arguments.h"
 #include "python/native/handle.h"
 #include "python/native/loop_object.h"
 #include "python/native/names.h"
@@ -11,42 +12,9 @@
 namespace ringlet::python {
 namespace {
 
-bool is_name(PyObject* keyword, PyObject* name) noexcept {
-    return keyword == name || PyUnicode_Compare(keyword, name) == 0;
-}
-
-// The one keyword these functions take. False with TypeError set.
-bool take_context(PyObject* const* arguments, Py_ssize_t count, PyObject* keywords,
-                  const char* function, PyObject*& context) noexcept {
-    context = nullptr;
-    const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
-    for (Py_ssize_t i = 0; i < named; ++i) {
-        PyObject* const keyword = PyTuple_GET_ITEM(keywords, i);
-        if (!is_name(keyword, names().context)) {
-            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", function,
-                         keyword);
-            return false;
-        }
-        context = arguments[count + i];
-    }
-    if (context == Py_None) {
-        context = nullptr;
-    }
-    if (context != nullptr && !PyContext_CheckExact(context)) {
-        PyErr_Format(PyExc_TypeError, "%s() wants a contextvars.Context as context", function);
-        return false;
-    }
-    return true;
-}
-
-bool want_arguments(Py_ssize_t count, Py_ssize_t least, const char* function) noexcept {
-    if (count >= least) {
-        return true;
-    }
-    PyErr_Format(PyExc_TypeError, "%s() wants at least %zd positional arguments, got %zd", function,
-                 least, count);
-    return false;
-}
+constexpr const char* callback_alone[] = {"callback"};
+constexpr const char* delay_and_callback[] = {"delay", "callback"};
+constexpr const char* when_and_callback[] = {"when", "callback"};
 
 double seconds_now() noexcept {
     timespec now;
@@ -54,10 +22,10 @@ double seconds_now() noexcept {
     return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-PyObject* add_timer(loop_object* loop, double when, PyObject* const* arguments, Py_ssize_t count,
-                    PyObject* context) noexcept {
+// `given`: a time, the callback, its arguments.
+PyObject* add_timer(loop_object* loop, double when, const call_arguments& given) noexcept {
     timer_handle_object* const handle =
-        make_timer_handle(arguments[0], arguments + 1, count - 1, context, when);
+        make_timer_handle(given[1], given.from(2), given.count() - 2, given.context(), when);
     if (handle == nullptr) {
         return nullptr;
     }
@@ -73,37 +41,24 @@ PyObject* add_timer(loop_object* loop, double when, PyObject* const* arguments, 
 }
 
 // call_at and call_later in debug mode: the handle is asyncio's own, run by a plain one of ours.
-PyObject* add_debug_timer(PyObject* self, PyObject* when, PyObject* const* arguments,
-                          Py_ssize_t count, PyObject* context) noexcept {
-    owned rest(PyTuple_New(count));
-    for (Py_ssize_t i = 0; rest && i < count; ++i) {
-        PyTuple_SET_ITEM(rest.get(), i, new_reference(arguments[i]));
-    }
-    if (!rest) {
-        return nullptr;
-    }
-    PyObject* const passed[] = {self, when, rest.get(), context != nullptr ? context : Py_None};
-    return PyObject_VectorcallMethod(names().call_at_debug, passed, 4, nullptr);
+PyObject* add_debug_timer(PyObject* self, PyObject* when, const call_arguments& given) noexcept {
+    owned call(tuple_of(given.from(1), given.count() - 1));
+    PyObject* const passed[] = {self, when, call.get(),
+                                given.context() != nullptr ? given.context() : Py_None};
+    return call ? PyObject_VectorcallMethod(names().call_at_debug, passed, 4, nullptr) : nullptr;
 }
 
-PyObject* call_soon_debug(PyObject* self, PyObject* method, PyObject* const* arguments,
-                          Py_ssize_t count, PyObject* context) noexcept {
-    owned rest(PyTuple_New(count - 1));
-    for (Py_ssize_t i = 1; rest && i < count; ++i) {
-        PyTuple_SET_ITEM(rest.get(), i - 1, new_reference(arguments[i]));
-    }
-    if (!rest) {
-        return nullptr;
-    }
-    PyObject* const passed[] = {self, arguments[0], rest.get(),
-                                context != nullptr ? context : Py_None};
-    return PyObject_VectorcallMethod(method, passed, 4, nullptr);
+PyObject* call_soon_debug(PyObject* self, PyObject* method, const call_arguments& given) noexcept {
+    owned rest(tuple_of(given.from(1), given.count() - 1));
+    PyObject* const passed[] = {self, given[0], rest.get(),
+                                given.context() != nullptr ? given.context() : Py_None};
+    return rest ? PyObject_VectorcallMethod(method, passed, 4, nullptr) : nullptr;
 }
 
 // A handle in the ready ring, and a reference for the caller.
-PyObject* schedule(loop_object* loop, PyObject* const* arguments, Py_ssize_t count,
-                   PyObject* context) noexcept {
-    handle_object* const handle = make_handle(arguments[0], arguments + 1, count - 1, context);
+PyObject* schedule(loop_object* loop, const call_arguments& given) noexcept {
+    handle_object* const handle =
+        make_handle(given[0], given.from(1), given.count() - 1, given.context());
     if (handle == nullptr) {
         return nullptr;
     }
@@ -159,29 +114,28 @@ void wake(loop_object* loop) noexcept {
 PyObject* loop_call_soon(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                          PyObject* keywords) noexcept {
     loop_object* const loop = as_loop(self);
-    PyObject* context;
-    if (!check_open(loop) || !want_arguments(count, 1, "call_soon") ||
-        !take_context(arguments, count, keywords, "call_soon", context)) {
+    call_arguments given;
+    if (!check_open(loop) ||
+        !given.read("call_soon", callback_alone, arguments, count, keywords)) {
         return nullptr;
     }
     if (loop->debug) [[unlikely]] {
-        return call_soon_debug(self, names().call_soon_debug, arguments, count, context);
+        return call_soon_debug(self, names().call_soon_debug, given);
     }
-    return schedule(loop, arguments, count, context);
+    return schedule(loop, given);
 }
 
 PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                                     PyObject* keywords) noexcept {
     loop_object* const loop = as_loop(self);
-    PyObject* context;
-    if (!check_open(loop) || !want_arguments(count, 1, "call_soon_threadsafe") ||
-        !take_context(arguments, count, keywords, "call_soon_threadsafe", context)) {
+    call_arguments given;
+    if (!check_open(loop) ||
+        !given.read("call_soon_threadsafe", callback_alone, arguments, count, keywords)) {
         return nullptr;
     }
-    PyObject* const handle =
-        loop->debug
-            ? call_soon_debug(self, names().threadsafe_debug, arguments, count, context)
-            : schedule(loop, arguments, count, context);
+    PyObject* const handle = loop->debug
+                                 ? call_soon_debug(self, names().threadsafe_debug, given)
+                                 : schedule(loop, given);
     if (handle != nullptr) {
         wake(loop);
     }
@@ -191,16 +145,15 @@ PyObject* loop_call_soon_threadsafe(PyObject* self, PyObject* const* arguments, 
 PyObject* loop_call_later(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                           PyObject* keywords) noexcept {
     loop_object* const loop = as_loop(self);
-    PyObject* context;
-    if (!want_arguments(count, 2, "call_later") ||
-        !take_context(arguments, count, keywords, "call_later", context)) {
+    call_arguments given;
+    if (!given.read("call_later", delay_and_callback, arguments, count, keywords)) {
         return nullptr;
     }
-    if (arguments[0] == Py_None) {
+    if (given[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "delay must not be None");
         return nullptr;
     }
-    const double delay = PyFloat_AsDouble(arguments[0]);
+    const double delay = PyFloat_AsDouble(given[0]);
     if ((delay == -1.0 && PyErr_Occurred()) || !check_open(loop)) {
         return nullptr;
     }
@@ -211,31 +164,27 @@ PyObject* loop_call_later(PyObject* self, PyObject* const* arguments, Py_ssize_t
     const double when = now + delay;
     if (loop->debug) [[unlikely]] {
         owned at(PyFloat_FromDouble(when));
-        return at ? add_debug_timer(self, at.get(), arguments + 1, count - 1, context) : nullptr;
+        return at ? add_debug_timer(self, at.get(), given) : nullptr;
     }
-    return add_timer(loop, when, arguments + 1, count - 1, context);
+    return add_timer(loop, when, given);
 }
 
 PyObject* loop_call_at(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                        PyObject* keywords) noexcept {
     loop_object* const loop = as_loop(self);
-    PyObject* context;
-    if (!want_arguments(count, 2, "call_at") ||
-        !take_context(arguments, count, keywords, "call_at", context)) {
+    call_arguments given;
+    if (!given.read("call_at", when_and_callback, arguments, count, keywords)) {
         return nullptr;
     }
-    if (arguments[0] == Py_None) {
+    if (given[0] == Py_None) {
         PyErr_SetString(PyExc_TypeError, "when cannot be None");
         return nullptr;
     }
-    const double when = PyFloat_AsDouble(arguments[0]);
+    const double when = PyFloat_AsDouble(given[0]);
     if ((when == -1.0 && PyErr_Occurred()) || !check_open(loop)) {
         return nullptr;
     }
-    if (loop->debug) [[unlikely]] {
-        return add_debug_timer(self, arguments[0], arguments + 1, count - 1, context);
-    }
-    return add_timer(loop, when, arguments + 1, count - 1, context);
+    return loop->debug ? add_debug_timer(self, given[0], given) : add_timer(loop, when, given);
 }
 
 // The usual call, with a coroutine alone; everything else is CPython's own method.

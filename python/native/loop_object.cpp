@@ -194,15 +194,15 @@ int ignore(PyObject*, PyObject*, void*) noexcept { return 0; }
 
 PyMethodDef methods[] = {
     {"call_soon", as_method(loop_call_soon), METH_FASTCALL | METH_KEYWORDS,
-     "call_soon($self, callback, /, *args, context=None)\n--\n\nCalls it in the next turn."},
+     "call_soon($self, callback, *args, context=None)\n--\n\nCalls it in the next turn."},
     {"call_soon_threadsafe", as_method(loop_call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
-     "call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\n"
+     "call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n"
      "call_soon for any thread."},
     {"call_later", as_method(loop_call_later), METH_FASTCALL | METH_KEYWORDS,
-     "call_later($self, delay, callback, /, *args, context=None)\n--\n\n"
+     "call_later($self, delay, callback, *args, context=None)\n--\n\n"
      "Calls it `delay` seconds from now."},
     {"call_at", as_method(loop_call_at), METH_FASTCALL | METH_KEYWORDS,
-     "call_at($self, when, callback, /, *args, context=None)\n--\n\n"
+     "call_at($self, when, callback, *args, context=None)\n--\n\n"
      "Calls it when time() is `when`."},
     {"create_task", as_method(loop_create_task), METH_FASTCALL | METH_KEYWORDS,
      "See asyncio.AbstractEventLoop.create_task."},
@@ -218,12 +218,12 @@ PyMethodDef methods[] = {
     {"_check_owner", check_owner, METH_NOARGS, nullptr},
     {"_close", close, METH_NOARGS, nullptr},
     {"_write_to_self", write_to_self, METH_NOARGS, nullptr},
-    {"add_reader", as_method(loop_add_reader), METH_FASTCALL,
-     "add_reader($self, fd, callback, /, *args)\n--\n\nCalls it whenever the descriptor is ready."},
-    {"_add_reader", as_method(loop_add_reader_unchecked), METH_FASTCALL, nullptr},
-    {"add_writer", as_method(loop_add_writer), METH_FASTCALL,
-     "add_writer($self, fd, callback, /, *args)\n--\n\nCalls it whenever the descriptor is ready."},
-    {"_add_writer", as_method(loop_add_writer_unchecked), METH_FASTCALL, nullptr},
+    {"add_reader", as_method(loop_add_reader), METH_FASTCALL | METH_KEYWORDS,
+     "add_reader($self, fd, callback, *args)\n--\n\nCalls it whenever the descriptor is ready."},
+    {"_add_reader", as_method(loop_add_reader_unchecked), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"add_writer", as_method(loop_add_writer), METH_FASTCALL | METH_KEYWORDS,
+     "add_writer($self, fd, callback, *args)\n--\n\nCalls it whenever the descriptor is ready."},
+    {"_add_writer", as_method(loop_add_writer_unchecked), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"remove_reader", as_method(by_place_or_name<"fd", loop_remove_reader>),
      METH_FASTCALL | METH_KEYWORDS, "remove_reader($self, fd)\n--\n\nWhether there was one."},
     {"_remove_reader", loop_remove_reader_unchecked, METH_O, nullptr},

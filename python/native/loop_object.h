@@ -123,13 +123,13 @@ PyObject* loop_get_ready(PyObject*, void*) noexcept;
 PyObject* loop_get_scheduled(PyObject*, void*) noexcept;
 PyObject* loop_run_once(PyObject*, PyObject*) noexcept;
 // Watching.
-PyObject* loop_add_reader(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
-PyObject* loop_add_writer(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
+PyObject* loop_add_reader(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_add_writer(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
 PyObject* loop_remove_reader(PyObject*, PyObject*) noexcept;
 PyObject* loop_remove_writer(PyObject*, PyObject*) noexcept;
 // ... for asyncio's own transports: they return the handle, and do not ask whose descriptor it is.
-PyObject* loop_add_reader_unchecked(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
-PyObject* loop_add_writer_unchecked(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
+PyObject* loop_add_reader_unchecked(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_add_writer_unchecked(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
 PyObject* loop_remove_reader_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_remove_writer_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_watched(PyObject*, PyObject*) noexcept;

@@ -81,6 +81,14 @@ PyObject* raise_current_exception() noexcept {
     }
 }
 
+PyObject* tuple_of(PyObject* const* objects, Py_ssize_t count) noexcept {
+    PyObject* const tuple = PyTuple_New(count);
+    for (Py_ssize_t i = 0; tuple != nullptr && i < count; ++i) {
+        PyTuple_SET_ITEM(tuple, i, new_reference(objects[i]));
+    }
+    return tuple;
+}
+
 PyObject* only_argument(const char* name, PyObject* const* arguments, Py_ssize_t count,
                         PyObject* keywords) noexcept {
     const Py_ssize_t named = keywords != nullptr ? PyTuple_GET_SIZE(keywords) : 0;

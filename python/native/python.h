@@ -74,6 +74,9 @@ PyCFunction as_method(F* function) noexcept {
     return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
+// A tuple of them; null with MemoryError set.
+PyObject* tuple_of(PyObject* const* objects, Py_ssize_t count) noexcept;
+
 // The argument of a call that has one, by place or by name; null with TypeError set.
 PyObject* only_argument(const char* name, PyObject* const* arguments, Py_ssize_t count,
                         PyObject* keywords) noexcept;

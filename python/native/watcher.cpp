@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <new>
 
+#include "python/native/call_arguments.h"
 #include "python/native/handle.h"
 #include "python/native/names.h"
 
@@ -68,7 +69,8 @@ bool watcher::same_file() noexcept {
         return false;
     }
     // What epoll refuses, asyncio's users expect to be refused.
-    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {
+    const bool device = S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode);
+    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || (device && !can_be_polled(fd_))) {
         raise_errno(EPERM);
         return false;
     }
@@ -224,17 +226,15 @@ watcher* find(loop_object* loop, int fd) noexcept {
     return at < loop->watchers.size() ? loop->watchers[at].get() : nullptr;
 }
 
-PyObject* new_handle(loop_object* loop, PyObject* const* arguments, Py_ssize_t count) noexcept {
+PyObject* new_handle(loop_object* loop, const call_arguments& given) noexcept {
     if (loop->debug) {
-        owned rest(PyTuple_New(count - 2));
-        for (Py_ssize_t i = 2; rest && i < count; ++i) {
-            PyTuple_SET_ITEM(rest.get(), i - 2, new_reference(arguments[i]));
-        }
-        return rest ? PyObject_CallFunctionObjArgs(names().handle_class, arguments[1], rest.get(),
+        owned rest(tuple_of(given.from(2), given.count() - 2));
+        return rest ? PyObject_CallFunctionObjArgs(names().handle_class, given[1], rest.get(),
                                                    as_object(loop), nullptr)
                     : nullptr;
     }
-    handle_object* const handle = make_handle(arguments[1], arguments + 2, count - 2, nullptr);
+    handle_object* const handle =
+        make_handle(given[1], given.from(2), given.count() - 2, nullptr);
     if (handle != nullptr) {
         handle->repeats = true;
     }
@@ -244,21 +244,24 @@ PyObject* new_handle(loop_object* loop, PyObject* const* arguments, Py_ssize_t c
 // Who asks: asyncio's own transports, or the user, who may not watch a transport's descriptor.
 enum class asker { transport, user };
 
-PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count, watcher::side which,
-              asker who) noexcept {
+PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords,
+              watcher::side which, asker who) noexcept {
     loop_object* const loop = as_loop(self);
     if (!check_open(loop)) {
         return nullptr;
     }
-    if (count < 2) {
-        PyErr_SetString(PyExc_TypeError, "a file descriptor and a callback are wanted");
+    constexpr const char* parameters[] = {"fd", "callback"};
+    const char* const function = which == watcher::reading ? "add_reader" : "add_writer";
+    call_arguments given;
+    if (!given.read(function, parameters, arguments, count, keywords) ||
+        !given.refuse_context(function)) {
         return nullptr;
     }
-    const int fd = descriptor_of(arguments[0]);
+    const int fd = descriptor_of(given[0]);
     if (fd < 0 || (who == asker::user && !check_no_transport(loop, fd))) {
         return nullptr;
     }
-    owned handle(new_handle(loop, arguments, count));
+    owned handle(new_handle(loop, given));
     if (!handle) {
         return nullptr;
     }
@@ -295,22 +298,24 @@ PyObject* remove(PyObject* self, PyObject* file, watcher::side which, asker who)
 
 }  // namespace
 
-PyObject* loop_add_reader(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
-    return add(self, arguments, count, watcher::reading, asker::user);
+PyObject* loop_add_reader(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                          PyObject* keywords) noexcept {
+    return add(self, arguments, count, keywords, watcher::reading, asker::user);
 }
 
-PyObject* loop_add_reader_unchecked(PyObject* self, PyObject* const* arguments,
-                                    Py_ssize_t count) noexcept {
-    return add(self, arguments, count, watcher::reading, asker::transport);
+PyObject* loop_add_reader_unchecked(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                                    PyObject* keywords) noexcept {
+    return add(self, arguments, count, keywords, watcher::reading, asker::transport);
 }
 
-PyObject* loop_add_writer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
-    return add(self, arguments, count, watcher::writing, asker::user);
+PyObject* loop_add_writer(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                          PyObject* keywords) noexcept {
+    return add(self, arguments, count, keywords, watcher::writing, asker::user);
 }
 
-PyObject* loop_add_writer_unchecked(PyObject* self, PyObject* const* arguments,
-                                    Py_ssize_t count) noexcept {
-    return add(self, arguments, count, watcher::writing, asker::transport);
+PyObject* loop_add_writer_unchecked(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                                    PyObject* keywords) noexcept {
+    return add(self, arguments, count, keywords, watcher::writing, asker::transport);
 }
 
 PyObject* loop_remove_reader(PyObject* self, PyObject* file) noexcept {

@@ -98,11 +98,10 @@ def _describe(task: asyncio.Task[Any], current: bool, now: float,
               numbers: dict[asyncio.Task[Any], int]) -> dict[str, Any]:
     frames, last = _await_chain(task.get_coro())
     waiter = getattr(task, '_fut_waiter', None)
-    state = 'running' if current else 'waiting' if waiter is not None or last else 'ready'
+    waiting = waiter is not None or (last is not None and len(frames) > 0)
+    state = 'running' if current else 'waiting' if waiting else 'ready'
     if state == 'waiting' and waiter is not None and waiter.done():
         state = 'ready'  # woken, and not run yet
-    if state == 'waiting' and not frames:
-        state = 'ready'
     waits_for, children = _wait_of(frames, waiter, last)
     since, until = _sleep_of(frames) if state == 'waiting' else (None, None)
     created = _created(task)

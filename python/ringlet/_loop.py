@@ -88,9 +88,11 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
         if self.is_closed():
             return
         self._check_owner()
-        super().close()
-        self._forget_children()
-        self._close()
+        try:
+            super().close()
+        finally:  # in another thread than the main one, signal handlers cannot be removed
+            self._forget_children()
+            self._close()
 
     def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
         self._ensure_fd_no_transport(sock)

@@ -222,3 +222,24 @@ def test_a_loop_can_be_named_and_need_not_be_ours_nor_run(loop):
 def test_the_data_is_json(run):
     _, _, data = with_tasks(run, sleeper(), asyncio.wait_for(sleeper(), 60))
     assert json.loads(json.dumps(data)) == data
+
+
+def test_calls_without_frames_wait_as_well(loop, run):
+    async def main():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        tasks = [loop.create_task(loop.sock_recv(ours, 10)), loop.create_task(reader.read(10))]
+        fresh = [each['state'] for each in ringlet.dump_tasks_data()['tasks']]
+        await asyncio.sleep(0.01)
+        waiting = [(each['state'], each['waits_for'])
+                   for each in ringlet.dump_tasks_data()['tasks'] if each['state'] != 'running']
+        assert fresh.count('ready') == 2
+        assert waiting.count(('waiting', 'receive')) == 2, waiting
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        writer.close()
+        ours.close()
+
+    run(main())

@@ -1,7 +1,9 @@
 """What programs and CPython's tests reach for below asyncio's documented surface."""
 
 import asyncio
+import contextvars
 import gc
+import os
 import selectors
 import socket
 import subprocess
@@ -160,3 +162,67 @@ def test_loops_in_daemon_threads_do_not_outlive_the_interpreter(driver):
                           timeout=60)
     assert (done.returncode, done.stdout) == (0, "over\n"), done.stderr
     assert "terminate" not in done.stderr
+
+
+def test_arguments_may_be_named(loop):
+    seen = []
+
+    def note(*args):
+        seen.append(args)
+
+    ours, theirs = socket.socketpair()
+    loop.call_soon(callback=note)
+    loop.call_soon_threadsafe(callback=note, context=contextvars.copy_context())
+    loop.call_later(delay=0, callback=note)
+    loop.call_later(0, callback=note)
+    loop.call_at(when=0, callback=note)
+    loop.add_writer(fd=theirs, callback=loop.stop)
+    loop.add_reader(ours, callback=note)
+    loop.run_forever()
+    assert loop.remove_reader(fd=ours) and loop.remove_writer(fd=theirs)
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert seen == [()] * 5
+    for call in (loop.call_soon, loop.call_later, loop.call_at, loop.add_reader):
+        with pytest.raises(TypeError, match='missing'):
+            call()
+    with pytest.raises(TypeError, match='multiple values'):
+        loop.call_soon(note, callback=note)
+    with pytest.raises(TypeError, match='multiple values'):
+        loop.call_later(1, 2, 3, delay=4)
+    with pytest.raises(TypeError, match='unexpected'):
+        loop.call_soon(note, other=1)
+    with pytest.raises(TypeError, match='unexpected'):
+        loop.add_reader(ours, note, context=contextvars.copy_context())
+    ours.close()
+    theirs.close()
+
+
+def test_a_handle_tells_its_context(loop):
+    variable = contextvars.ContextVar('variable')
+    variable.set('then')
+    seen = []
+    handle = loop.call_soon(lambda: (seen.append(variable.get()), variable.set('seen')))
+    given = contextvars.copy_context()
+    other = loop.call_later(60, print, context=given)
+    variable.set('now')
+    context = handle.get_context()
+    assert context[variable] == 'then' and handle.get_context() is context
+    assert other.get_context() is given
+    loop.run_until_complete(asyncio.sleep(0))
+    assert seen == ['then'] and context[variable] == 'seen'
+    other.cancel()
+
+
+def test_devices_that_cannot_be_waited_for_are_refused(loop):
+    with open('/dev/null', 'rb+', buffering=0) as device:
+        with pytest.raises(PermissionError):
+            loop.add_reader(device, print)
+        with pytest.raises(PermissionError):
+            loop.add_writer(device, print)
+    ours, theirs = os.openpty()
+    loop.add_reader(ours, loop.stop)
+    os.write(theirs, b'x')
+    loop.run_forever()
+    assert loop.remove_reader(ours)
+    os.close(ours)
+    os.close(theirs)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import signal
 import socket
 import threading
 import weakref
@@ -165,3 +166,21 @@ def test_a_reader_is_removed_by_another_thread_than_the_loop_s(driver):
     ringlet.run(main())
     ours.close()
     theirs.close()
+
+
+def test_a_loop_with_a_signal_handler_is_closed_in_another_thread(driver, descriptors):
+    before = descriptors()
+    loop = ringlet.new_event_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.run_until_complete(asyncio.sleep(0))
+
+    def close():
+        with pytest.raises(ValueError):  # asyncio's own: signals are the main thread's
+            loop.close()
+        return descriptors()
+
+    assert in_thread(close) == before
+    assert loop.is_closed()
+    loop.close()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
