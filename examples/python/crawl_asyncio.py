@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The book's crawl with asyncio and aiohttp, on Ringlet's loop.
+"""The book's crawl with asyncio and aiohttp (its example 8-8), on Ringlet's loop.
 
     build/release/examples/delay_server 8000 &
     examples/python/crawl_asyncio.py http://127.0.0.1:8000 --count 500 --concurrency 100

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The book's crawl with tornado's HTTP client, queue and semaphore, on Ringlet's loop.
+"""The book's crawl with tornado's HTTP client (its examples 8-6 and 8-7), on Ringlet's loop.
 
     build/release/examples/delay_server 8000 &
     examples/python/crawl_tornado.py http://127.0.0.1:8000 --count 500 --concurrency 100
