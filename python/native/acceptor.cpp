@@ -141,13 +141,13 @@ void accepted(operation& op, const completion& what) noexcept {
     Py_DECREF(self);
 }
 
-void forget(PyObject*) noexcept {}
+void nothing(PyObject*) noexcept {}
 
 PyObject* make(PyTypeObject* of, PyObject*, PyObject*) noexcept {
     PyObject* const object = of->tp_alloc(of, 0);
     if (object != nullptr) {
         acceptor* const self = as_acceptor(object);
-        ::new (&self->life) live_owner(object, forget);
+        ::new (&self->life) live_owner(object, nothing, nothing);
         ::new (&self->accept) accept_operation(self, accepted);
         self->closed = true;
     }

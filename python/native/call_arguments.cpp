@@ -7,6 +7,13 @@ namespace ringlet::python {
 bool call_arguments::read_names(const char* function, std::span<const char* const> parameters,
                                 PyObject* keywords) noexcept {
     const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+    // As futures call it, for every callback that they have.
+    if (named == 1 && PyTuple_GET_ITEM(keywords, 0) == names().context &&
+        count_ >= static_cast<Py_ssize_t>(parameters.size()) && PyContext_CheckExact(at_[count_])) {
+        context_named_ = true;
+        context_ = at_[count_];
+        return true;
+    }
     const auto wanted = static_cast<Py_ssize_t>(parameters.size());
     bool bound = false;
     for (Py_ssize_t i = 0; i < named; ++i) {

@@ -83,6 +83,10 @@ PyObject* as_context(PyObject* remembered) noexcept {
 }
 
 entered_context::entered_context(PyObject* remembered) noexcept {
+    if (remembered == nullptr) {  // of an object that the garbage collector has emptied
+        PyErr_SetString(PyExc_RuntimeError, "there is no context any more");
+        return;
+    }
     if (PyContext_CheckExact(remembered)) {
         context_ = new_reference(remembered);
     } else {

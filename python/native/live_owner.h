@@ -10,10 +10,12 @@ namespace ringlet::python {
 class live_owner {
 public:
     // `forget` runs when the loop is about to be closed: queued work goes, no Python code runs.
-    // Then all operations end, whose handlers find the loop without a core and do nothing.
+    // Then all operations end, whose handlers find the loop without a core and do nothing. `ended`
+    // runs after that.
     using function = void (*)(PyObject* object) noexcept;
 
-    live_owner(PyObject* object, function forget) noexcept : object_(object), forget_(forget) {}
+    live_owner(PyObject* object, function forget, function ended) noexcept
+        : object_(object), forget_(forget), ended_(ended) {}
     live_owner(const live_owner&) = delete;
     live_owner& operator=(const live_owner&) = delete;
 
@@ -48,8 +50,10 @@ public:
         }
     }
     static void release_all(live_owner*& head) noexcept {
-        while (head != nullptr) {
-            head->keep(head, false);
+        while (live_owner* const first = head) {
+            owned object(new_reference(first->object_));
+            first->keep(head, false);
+            first->ended_(object.get());
         }
     }
     static int traverse_all(live_owner* head, visitproc visit, void* arg) noexcept {
@@ -62,6 +66,7 @@ public:
 private:
     PyObject* const object_;
     const function forget_;
+    const function ended_;
     live_owner* next_ = nullptr;
     live_owner** link_ = nullptr;  // what points here; null: in no list
 };

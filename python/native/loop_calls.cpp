@@ -187,6 +187,20 @@ PyObject* loop_call_at(PyObject* self, PyObject* const* arguments, Py_ssize_t co
     return loop->debug ? add_debug_timer(self, given[0], given) : add_timer(loop, when, given);
 }
 
+// _carry_at(when, callback, *args): call_at for the timer that carries one of debug mode, which is a
+// plain one of ours in any mode.
+PyObject* loop_carry_at(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
+    call_arguments given;
+    if (!given.read("_carry_at", when_and_callback, arguments, count, nullptr)) {
+        return nullptr;
+    }
+    const double when = PyFloat_AsDouble(given[0]);
+    if ((when == -1.0 && PyErr_Occurred()) || !check_open(as_loop(self))) {
+        return nullptr;
+    }
+    return add_timer(as_loop(self), when, given);
+}
+
 // The usual call, with a coroutine alone; everything else is CPython's own method.
 PyObject* loop_create_task(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                            PyObject* keywords) noexcept {

@@ -204,6 +204,7 @@ PyMethodDef methods[] = {
     {"call_at", as_method(loop_call_at), METH_FASTCALL | METH_KEYWORDS,
      "call_at($self, when, callback, *args, context=None)\n--\n\n"
      "Calls it when time() is `when`."},
+    {"_carry_at", as_method(loop_carry_at), METH_FASTCALL, nullptr},
     {"create_task", as_method(loop_create_task), METH_FASTCALL | METH_KEYWORDS,
      "See asyncio.AbstractEventLoop.create_task."},
     {"create_future", loop_create_future, METH_NOARGS, "A new asyncio.Future of this loop."},

@@ -114,6 +114,7 @@ PyObject* loop_call_soon(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noe
 PyObject* loop_call_soon_threadsafe(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
 PyObject* loop_call_later(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
 PyObject* loop_call_at(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
+PyObject* loop_carry_at(PyObject*, PyObject* const*, Py_ssize_t) noexcept;
 PyObject* loop_create_task(PyObject*, PyObject* const*, Py_ssize_t, PyObject*) noexcept;
 PyObject* loop_create_future(PyObject*, PyObject*) noexcept;
 PyObject* loop_add_callback(PyObject*, PyObject*) noexcept;

@@ -243,8 +243,9 @@ void take_end(stream_transport* self) noexcept {
     if (self->paused || self->kept != nullptr) {
         self->end_kept = true;
     } else {
+        PyObject* const interrupt = self->loop->fatal;
         tell_end(self);
-        self->ended = self->loop->fatal == nullptr;  // else the next run says it again
+        self->ended = self->loop->fatal == interrupt;  // else the next run tells it again
     }
 }
 

@@ -22,6 +22,9 @@ void forget(PyObject* object) noexcept {
     self->loop->core->forget(self->end_of_turn);
 }
 
+// What was lost before, and kept its descriptor for an operation, closes it.
+void ended(PyObject* object) noexcept { close_when_idle(as_stream(object)); }
+
 PyObject* make(PyTypeObject* type, PyObject*, PyObject*) noexcept {
     PyObject* const object = type->tp_alloc(type, 0);
     if (object == nullptr) {
@@ -29,7 +32,7 @@ PyObject* make(PyTypeObject* type, PyObject*, PyObject*) noexcept {
     }
     // tp_alloc gave zeroes; what has a constructor is made here.
     stream_transport* const self = as_stream(object);
-    ::new (&self->life) live_owner(object, forget);
+    ::new (&self->life) live_owner(object, forget, ended);
     ::new (&self->receive) stream_operation(self, stream_received);
     ::new (&self->send) stream_operation(self, stream_sent);
     ::new (&self->end_of_turn) stream_work(self, stream_end_of_turn);

@@ -196,11 +196,7 @@ class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
         timer = TimerHandle(when, callback, tuple(args), self, context)
         if timer._source_traceback:
             del timer._source_traceback[-1]
-        self._debug = False
-        try:
-            timer._carrier = self.call_at(when, self._add_callback, timer)
-        finally:
-            self._debug = True
+        timer._carrier = self._carry_at(when, self._add_callback, timer)
         timer._scheduled = True
         return timer
 

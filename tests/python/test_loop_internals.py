@@ -226,3 +226,18 @@ def test_devices_that_cannot_be_waited_for_are_refused(loop):
     assert loop.remove_reader(ours)
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_timer_made_in_debug_mode_never_leaves_it(loop, monkeypatch):
+    seen = []
+    carry_at = type(loop)._carry_at
+
+    def watched(self, *args):
+        seen.append(self.get_debug())
+        return carry_at(self, *args)
+
+    monkeypatch.setattr(type(loop), '_carry_at', watched, raising=False)
+    loop.set_debug(True)
+    loop.call_later(0, loop.stop)
+    loop.run_forever()
+    assert seen == [True]

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 
 import pytest
+import ringlet
 from recorder import Recorder, connected, lost
 
 MEGABYTE = 1024 * 1024
@@ -71,3 +72,26 @@ def test_an_interrupt_at_the_end_leaves_the_end_to_the_next_run(loop):
         loop.run_until_complete(asyncio.sleep(5))
     loop.run_until_complete(asyncio.wait_for(protocol.until(lost), 5))
     assert protocol.told == ['made', 'eof', 'eof', 'lost']
+
+
+def test_a_transport_that_is_lost_as_its_loop_ends_is_closed_with_it(driver, descriptors):
+    loop = ringlet.new_event_loop()
+    before = descriptors()
+
+    async def begin():
+        protocol, peer = await connected()
+        peer.close()
+        return protocol
+
+    protocol = loop.run_until_complete(begin())
+
+    def end():
+        protocol.transport.abort()
+        protocol.transport._call_connection_lost(None)
+        loop.stop()
+
+    loop.call_soon(end)
+    loop.run_forever()
+    loop.close()
+    assert descriptors() < before
+    assert protocol.told[-1] == 'lost'
