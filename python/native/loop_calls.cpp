@@ -187,8 +187,8 @@ PyObject* loop_call_at(PyObject* self, PyObject* const* arguments, Py_ssize_t co
     return loop->debug ? add_debug_timer(self, given[0], given) : add_timer(loop, when, given);
 }
 
-// _carry_at(when, callback, *args): call_at for the timer that carries one of debug mode, which is a
-// plain one of ours in any mode.
+// _carry_at(when, callback, *args): call_at for the timer that carries one of debug mode, which is
+// a plain one of ours in any mode.
 PyObject* loop_carry_at(PyObject* self, PyObject* const* arguments, Py_ssize_t count) noexcept {
     call_arguments given;
     if (!given.read("_carry_at", when_and_callback, arguments, count, nullptr)) {
