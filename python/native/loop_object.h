@@ -90,12 +90,12 @@ void report(loop_object* loop, const char* message, PyObject* transport = nullpt
 class slow_watch {
 public:
     slow_watch(loop_object* loop, PyObject* whose) noexcept
-        : loop_(loop->debug ? loop : nullptr), whose_(whose),
-          begun_(loop_ != nullptr ? read_clock() : 0) {}
+        : loop_(owned::share(loop->debug ? as_object(loop) : nullptr)),
+          whose_(owned::share(loop_ ? whose : nullptr)), begun_(loop_ ? read_clock() : 0) {}
     slow_watch(const slow_watch&) = delete;
     slow_watch& operator=(const slow_watch&) = delete;
     ~slow_watch() {
-        if (loop_ != nullptr) [[unlikely]] {
+        if (loop_) [[unlikely]] {
             tell();
         }
     }
@@ -104,8 +104,8 @@ private:
     static double read_clock() noexcept;
     void tell() noexcept;
 
-    loop_object* const loop_;
-    PyObject* const whose_;
+    const owned loop_;   // null: not in debug mode
+    const owned whose_;  // which may have been given up meanwhile
     const double begun_;
 };
 

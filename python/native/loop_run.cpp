@@ -232,9 +232,9 @@ void report(loop_object* loop, const char* message, PyObject* transport,
 void slow_watch::tell() noexcept {
     owned exception = take_exception();
     owned took(PyFloat_FromDouble(read_clock() - begun_));
-    PyObject* const passed[] = {as_object(loop_), whose_, took.get()};
+    PyObject* const passed[] = {loop_.get(), whose_.get(), took.get()};
     if (!took || !owned(PyObject_VectorcallMethod(names().report_slow, passed, 3, nullptr))) {
-        PyErr_WriteUnraisable(whose_);
+        PyErr_WriteUnraisable(whose_.get());
     }
     if (exception) {
         raise_again(std::move(exception));

@@ -12,6 +12,8 @@ TEST_CASE("the buffer given back last is lent next") {
     epoll_buffers buffers;
     const lent_buffer first = buffers.take();
     const lent_buffer second = buffers.take();
+    REQUIRE(first.data != nullptr);
+    REQUIRE(second.data != nullptr);
     CHECK(first.data != second.data);
     CHECK(buffers.lent() == 2);
     buffers.give_back(first.id);

@@ -203,3 +203,25 @@ def test_a_listening_socket_that_its_owner_closed_is_not_reported(loop, run):
         assert reports == []
 
     run(main())
+
+
+def test_in_debug_mode_a_server_and_its_connections_end_as_well(loop, run):
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0
+
+    async def serve(reader, writer):
+        writer.write(await reader.read(10))
+        writer.close()
+
+    async def main():
+        server = await asyncio.start_server(serve, '127.0.0.1', 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b'x')
+        assert await reader.read() == b'x'
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        del server
+        await asyncio.sleep(0.01)
+
+    run(main())
