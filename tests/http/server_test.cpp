@@ -191,6 +191,7 @@ TEST_CASE("a chunked body beyond the limit ends in a 413, told to its reader") {
         CHECK(got.status == 413);
         CHECK(co_await peer.rest() == "");
         CHECK(!peer.code);
+        REQUIRE(!all.empty());
         CHECK(all[0]->aborts == 1);
         CHECK(all[0]->ends == 0);
         CHECK(all[0]->body.size() == 1000);
