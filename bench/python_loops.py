@@ -12,10 +12,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from measure import SERVER_CPU, Load, MeasureError, Server, compare, free_port, pin
+from measure import SERVER_CPU, MeasureError, Server, free_port, pin
 from report import Row
 from secure import floor as tls_floor
-from secure import make_certificate
+from secure import make_certificate, measured
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -99,16 +99,6 @@ def scheduling(bench, python):
             bench.report.add(Row("python", work, loop, min(taken), "ns", statistics.median(taken),
                                  ratio=min(taken) / min(loops[peer]) if ours else None,
                                  target=most if ours else None, note=f"of {peer}" if ours else ""))
-
-
-def measured(bench, servers, tool, mode, *load):
-    with ExitStack() as stack:
-        pairs = []
-        for server in servers:
-            generator = Load(bench.tool(tool), mode, server.port, *load)
-            stack.callback(generator.close)
-            pairs.append((server, generator))
-        return compare(pairs, bench.rounds)
 
 
 def echo(bench, python, style, connections, targets, sizes=(ECHO_BYTES,)):

@@ -24,13 +24,12 @@ def make_certificate(folder):
     return made
 
 
-def compared(bench, servers, *load):
-    mode, *rest = load
-    tool = bench.tool("bench_tls_echo_load" if mode == "echo" else "bench_tls_load")
+def measured(bench, servers, tool, mode, *load):
+    """The figures of servers that are loaded by `tool` in turn."""
     with ExitStack() as stack:
         pairs = []
         for server in servers:
-            generator = Load(tool, mode, server.port, *rest)
+            generator = Load(bench.tool(tool), mode, server.port, *load)
             stack.callback(generator.close)
             pairs.append((server, generator))
         return compare(pairs, bench.rounds)
@@ -59,7 +58,7 @@ def measure(bench):
         servers = [floor(bench, stack, certificate), *ours(bench, stack, "tls_echo", certificate)]
         for size in ECHO_BYTES:
             for connections in ECHO_CONNECTIONS:
-                figures = compared(bench, servers, "echo", connections, size)
+                figures = measured(bench, servers, "bench_tls_echo_load", "echo", connections, size)
                 targets = dict.fromkeys(DRIVERS, ECHO_TARGET) if size >= ECHO_TARGET_FROM else {}
                 bench.report.add_figures(
                     "tls", f"echo of {size:,} bytes, {connections} connections, CPU per message",
@@ -70,14 +69,15 @@ def measure(bench):
         if find_nginx():
             nginx = Nginx(bench.folder / "nginx-tls", certificate=certificate)
             stack.callback(nginx.close)
-            figures = compared(bench, [nginx, *web], "http", HTTPS_CONNECTIONS, 64)
+            figures = measured(bench, [nginx, *web], "bench_tls_load", "http", HTTPS_CONNECTIONS,
+                               64)
             bench.report.add_figures(
                 "tls", f"https plaintext, {HTTPS_CONNECTIONS} connections, CPU per request",
                 figures, "nginx", {"uring": 1.0})
         servers = [floor(bench, stack, certificate, "inline"),
                    *ours(bench, stack, "tls_echo", certificate), *([nginx] if nginx else [])]
         for how in ("new", "resumed"):
-            figures = compared(bench, servers, "handshake", 1, how)
+            figures = measured(bench, servers, "bench_tls_load", "handshake", 1, how)
             bench.report.add_figures("tls", f"handshake, {how}, with one request, CPU of each",
                                      figures, "floor", {})
             for name, figure in figures.items():
