@@ -10,33 +10,25 @@
  * records are counted, which is as cheap as the load without TLS. Only loopback addresses are
  * accepted; certificates are not verified. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/tls_load_parts.h"
+
 enum {
-    connections_max = 256,
     message_bytes_max = 1 << 20,
     mark_bytes = 8,
     record_plain_max = 16384,
     header_bytes = 5,
     record_end_bytes = 17, /* RFC 8446 5.2: the type and a tag of 16, within the record's length. */
-    seconds_max = 60,
-    messages_first = 64, /* Of each connection, sealed for the first round. */
-    latencies_max = 1 << 20,
-    drain_ms_max = 5000
+    messages_first = 64 /* Of each connection, sealed for the first round. */
 };
 static const size_t round_bytes_max = 256u << 20;
 
@@ -54,7 +46,6 @@ struct connection {
 
 static struct connection connections[connections_max];
 static int connections_count, epoll_fd;
-static struct sockaddr_in server;
 static SSL_CTX *settings;
 static size_t message_bytes, sealed_bytes; /* Of one message, before and after sealing. */
 static size_t answers_bytes;               /* Room for the answers to one connection. */
@@ -62,24 +53,6 @@ static char message[message_bytes_max], opened[message_bytes_max];
 static uint32_t messages_each = messages_first;
 static bool sending;
 static int waiting_count;
-static uint64_t answers_limit, answers_count, errors_count;
-static uint32_t latencies_ns[latencies_max];
-
-static void fail(const char *sentence) {
-    fprintf(stderr, "tls_echo_load: %s\n", sentence);
-    exit(2);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b) {
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-    return (left > right) - (left < right);
-}
 
 static void mark(const struct connection *c, uint32_t sequence) {
     uint32_t words[2] = {(uint32_t)(c - connections), sequence};
@@ -218,16 +191,12 @@ static void on_readable(struct connection *c) {
     scan(c);
     if (c->plain < message_bytes) return;
     if (c->plain > message_bytes || c->scanned < c->arrived) return lose(c);
-    uint64_t now = now_ns();
-    uint64_t took = now - c->begun_ns;
-    if (answers_count < latencies_max) {
-        latencies_ns[answers_count] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
-    }
+    count_answer(c->begun_ns);
     c->waits = false;
     c->done++;
     waiting_count--;
-    if (++answers_count >= answers_limit) sending = false;
-    if (sending) start_message(c, now);
+    if (answers_count >= answers_limit) sending = false;
+    if (sending) start_message(c, now_ns());
 }
 
 static void prepare_round(void) {
@@ -273,26 +242,13 @@ static void run_round(double seconds) {
     for (int i = 0; i < connections_count; i++) {
         if (connections[i].ssl) check(&connections[i]);
     }
-    size_t kept = answers_count < latencies_max ? answers_count : latencies_max;
-    qsort(latencies_ns, kept, sizeof *latencies_ns, by_size);
-    printf("answers %llu errors %llu p50 %.1f p99 %.1f seconds %.4f\n",
-           (unsigned long long)answers_count, (unsigned long long)errors_count,
-           kept ? latencies_ns[kept / 2] / 1e3 : 0, kept ? latencies_ns[kept * 99 / 100] / 1e3 : 0,
-           (double)(end - begin) / 1e9);
+    print_round(end - begin);
 }
 
 static void parse(int argc, char **argv) {
     static const char usage[] = "usage: tls_echo_load echo ADDRESS:PORT CONNECTIONS BYTES";
     if (argc != 5 || strcmp(argv[1], "echo") != 0) fail(usage);
-    char *colon = strrchr(argv[2], ':');
-    if (!colon) fail(usage);
-    *colon = '\0';
-    server.sin_family = AF_INET;
-    server.sin_port = htons((uint16_t)atoi(colon + 1));
-    if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1 ||
-        ntohl(server.sin_addr.s_addr) >> 24 != 127) {
-        fail("only loopback addresses are loaded");
-    }
+    parse_address(argv[2], usage);
     connections_count = atoi(argv[3]);
     long bytes = atol(argv[4]);
     if (connections_count < 1 || connections_count > connections_max || bytes < 2 * mark_bytes ||
@@ -312,18 +268,6 @@ int main(int argc, char **argv) {
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     memset(message, 'r', message_bytes);
     for (int i = 0; i < connections_count; i++) open_connection(&connections[i]);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    printf("ready %d\n", connections_count);
-    char line[128];
-    while (fgets(line, sizeof line, stdin)) {
-        double seconds = 0;
-        unsigned long long limit = UINT64_MAX;
-        if (sscanf(line, "round %lf %llu", &seconds, &limit) < 1 || !(seconds > 0) ||
-            seconds > seconds_max) {
-            fail("a line must be: round SECONDS [ANSWERS], at most 60 seconds");
-        }
-        answers_limit = limit;
-        run_round(seconds);
-    }
+    obey(connections_count, run_round);
     return 0;
 }

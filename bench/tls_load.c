@@ -9,30 +9,19 @@
  * `resumed` takes up the session of the last one. Certificates are not verified: what is measured
  * is the server. Only loopback addresses are accepted. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-enum {
-    connections_max = 256,
-    answer_bytes_max = 1 << 20,
-    seconds_max = 60,
-    latencies_max = 1 << 20,
-    drain_ms_max = 5000
-};
+#include "bench/tls_load_parts.h"
+
+enum { answer_bytes_max = 1 << 20 };
 
 static const char request[] = "GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 static const size_t request_bytes = sizeof request - 1;
@@ -48,31 +37,12 @@ struct connection {
 
 static struct connection connections[connections_max];
 static int connections_count, epoll_fd;
-static struct sockaddr_in server;
 static bool http, resume;
 static SSL_CTX *settings;
 static SSL_SESSION *session;
 static size_t answer_bytes; /* Of one response; 0 until the first is parsed. */
 static bool sending;
 static int waiting_count;
-static uint64_t answers_limit, answers_count, errors_count;
-static uint32_t latencies_ns[latencies_max];
-
-static void fail(const char *sentence) {
-    fprintf(stderr, "tls_load: %s\n", sentence);
-    exit(2);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static int by_size(const void *a, const void *b) {
-    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-    return (left > right) - (left < right);
-}
 
 static int keep_session(SSL *ssl, SSL_SESSION *fresh) {
     (void)ssl;
@@ -153,11 +123,7 @@ static void finish_message(struct connection *c) {
         lose(c);
         return;
     }
-    uint64_t took = now_ns() - c->begun_ns;
-    if (answers_count < latencies_max) {
-        latencies_ns[answers_count] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
-    }
-    answers_count++;
+    count_answer(c->begun_ns);
     c->waits = false;
     waiting_count--;
     if (!http) close_connection(c);
@@ -207,27 +173,14 @@ static void run_round(double seconds) {
             if (connections[i].waits) lose(&connections[i]);
         }
     }
-    size_t kept = answers_count < latencies_max ? answers_count : latencies_max;
-    qsort(latencies_ns, kept, sizeof *latencies_ns, by_size);
-    printf("answers %llu errors %llu p50 %.1f p99 %.1f seconds %.4f\n",
-           (unsigned long long)answers_count, (unsigned long long)errors_count,
-           kept ? latencies_ns[kept / 2] / 1e3 : 0, kept ? latencies_ns[kept * 99 / 100] / 1e3 : 0,
-           (double)(now_ns() - begin) / 1e9);
+    print_round(now_ns() - begin);
 }
 
 static void parse(int argc, char **argv) {
     static const char usage[] =
         "usage: tls_load http|handshake ADDRESS:PORT CONNECTIONS 1|new|resumed";
     if (argc != 5) fail(usage);
-    char *colon = strrchr(argv[2], ':');
-    if (!colon) fail(usage);
-    *colon = '\0';
-    server.sin_family = AF_INET;
-    server.sin_port = htons((uint16_t)atoi(colon + 1));
-    if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1 ||
-        ntohl(server.sin_addr.s_addr) >> 24 != 127) {
-        fail("only loopback addresses are loaded");
-    }
+    parse_address(argv[2], usage);
     http = !strcmp(argv[1], "http");
     resume = !strcmp(argv[4], "resumed");
     connections_count = atoi(argv[3]);
@@ -249,18 +202,6 @@ int main(int argc, char **argv) {
         c->answer = malloc(answer_bytes_max + 1);
         if (!c->answer) fail("no memory for the answers");
     }
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    printf("ready %d\n", connections_count);
-    char line[128];
-    while (fgets(line, sizeof line, stdin)) {
-        double seconds = 0;
-        unsigned long long limit = UINT64_MAX;
-        if (sscanf(line, "round %lf %llu", &seconds, &limit) < 1 || !(seconds > 0) ||
-            seconds > seconds_max) {
-            fail("a line must be: round SECONDS [ANSWERS], at most 60 seconds");
-        }
-        answers_limit = limit;
-        run_round(seconds);
-    }
+    obey(connections_count, run_round);
     return 0;
 }
