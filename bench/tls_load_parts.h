@@ -42,7 +42,8 @@ static int by_size(const void *a, const void *b) {
 }
 
 static void print_round(uint64_t took_ns) {
-    size_t kept = answers_count < latencies_max ? answers_count : latencies_max;
+    size_t kept = answers_count;
+    if (kept > latencies_max) kept = latencies_max;
     qsort(latencies_ns, kept, sizeof *latencies_ns, by_size);
     printf("answers %llu errors %llu p50 %.1f p99 %.1f seconds %.4f\n",
            (unsigned long long)answers_count, (unsigned long long)errors_count,
@@ -71,7 +72,7 @@ static void obey(int connections_count, void (*run_round)(double seconds)) {
         double seconds = 0;
         unsigned long long limit = UINT64_MAX;
         if (sscanf(line, "round %lf %llu", &seconds, &limit) < 1 || !(seconds > 0) ||
-            seconds > seconds_max) {
+            seconds > (double)seconds_max) {
             fail("a line must be: round SECONDS [ANSWERS], at most 60 seconds");
         }
         answers_limit = limit;

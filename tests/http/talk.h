@@ -16,12 +16,15 @@
 
 namespace ringlet::test {
 
-// Waits, a millisecond at a time, until the condition holds; the story's own time limit bounds it.
+// Looks a millisecond at a time until the condition holds. Under an injected fault it may never
+// hold: then it throws, after ten seconds.
 template <class Condition>
 task<void> until(Condition holds) {
-    while (!holds()) {
-        co_await sleep_for(std::chrono::milliseconds(1));
-    }
+    co_await with_timeout(std::chrono::seconds(10), [](Condition looked_at) -> task<void> {
+        while (!looked_at()) {
+            co_await sleep_for(std::chrono::milliseconds(1));
+        }
+    }(std::move(holds)));
 }
 
 struct answer {
