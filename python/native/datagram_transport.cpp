@@ -38,7 +38,7 @@ struct datagram_transport {
     char paused;
     signed char connected;    // to a peer; -1: not asked yet
     int family;               // 0: not asked yet
-    socket_wait* wait;        // while it reads
+    loop_wait* wait;          // while it reads
     std::unique_ptr<datagram_addresses> addresses;
 };
 

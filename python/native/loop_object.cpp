@@ -86,7 +86,7 @@ int traverse(PyObject* self, visitproc visit, void* arg) noexcept {
     loop->timers.for_each([&](ringlet::timer& timer) {
         stop = stop != 0 ? stop : traverse_handle(&handle_of(timer)->base, visit, arg);
     });
-    stop = stop != 0 ? stop : traverse_socket_waits(loop, visit, arg);
+    stop = stop != 0 ? stop : traverse_waits(loop, visit, arg);
     if (stop == 0) {
         stop = live_owner::traverse_all(loop->owners, visit, arg);
     }
@@ -232,6 +232,8 @@ PyMethodDef methods[] = {
      METH_FASTCALL | METH_KEYWORDS, "remove_writer($self, fd)\n--\n\nWhether there was one."},
     {"_remove_writer", loop_remove_writer_unchecked, METH_O, nullptr},
     {"_watched", loop_watched, METH_NOARGS, nullptr},
+    {"_splice", loop_splice, METH_VARARGS, nullptr},
+    {"_splice_now", loop_splice_now, METH_VARARGS, nullptr},
     {"sock_recv", as_method(loop_sock_recv), METH_FASTCALL | METH_KEYWORDS,
      "See asyncio.AbstractEventLoop.sock_recv."},
     {"sock_recv_into", as_method(loop_sock_recv_into), METH_FASTCALL | METH_KEYWORDS,

@@ -25,7 +25,7 @@ namespace ringlet::python {
 
 class live_owner;
 class watcher;
-struct socket_wait;
+struct loop_wait;
 
 struct loop_object {
     PyObject_HEAD
@@ -42,7 +42,7 @@ struct loop_object {
     ringlet::timer_heap timers;           // of timer_handle_object, a reference each
     ringlet::timer next_timer;            // tells the core when the first of them is due
     std::vector<std::unique_ptr<watcher>> watchers;  // by descriptor
-    socket_wait* socket_waits;            // all there are, see socket_wait.h
+    loop_wait* waits;                     // all there are, see socket_wait.h
     PyObject* transports;                 // {descriptor: weak reference}, null until asked for
     live_owner* owners;                   // of active operations, see live_owner.h
     PyThreadState* thread_state;          // while the GIL is released
@@ -134,6 +134,11 @@ PyObject* loop_add_writer_unchecked(PyObject*, PyObject* const*, Py_ssize_t, PyO
 PyObject* loop_remove_reader_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_remove_writer_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_watched(PyObject*, PyObject*) noexcept;
+// Splicing. _splice(file, offset, pipe, its writing end, bytes): a future of the bytes moved, or of
+// an errno as a negative number; `pipe` is kept until the operation has ended, also when the future
+// was cancelled. _splice_now(reading end, socket, bytes): moved at once, or OSError.
+PyObject* loop_splice(PyObject*, PyObject*) noexcept;
+PyObject* loop_splice_now(PyObject*, PyObject*) noexcept;
 // Lets go of everything it waits for. Python code may run in here.
 void close_loop(loop_object* loop) noexcept;
 int traverse_watchers(loop_object* loop, visitproc visit, void* arg) noexcept;

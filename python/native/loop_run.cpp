@@ -260,7 +260,7 @@ void close_loop(loop_object* loop) noexcept {
     if (loop->core) {
         loop->core->cancel_timer(loop->next_timer);
         forget_watchers(loop);
-        forget_socket_waits(loop);
+        forget_waits(loop);
         live_owner::forget_all(loop->owners);
         if (check_thread(loop)) {
             loop->core.reset();

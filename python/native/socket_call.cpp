@@ -35,7 +35,7 @@ struct socket_call {
     PyObject* arguments[2];  // after the socket
     Py_buffer view;          // of what sendall has to send, `obj` null when not held
     Py_ssize_t sent;
-    socket_wait* wait;       // while it waits
+    loop_wait* wait;         // while it waits
     call_kind kind;
     call_state state;
 };
@@ -181,18 +181,7 @@ void end_wait(operation& op, const completion& what) noexcept {
     if (!future || what.result == -ECANCELED) {
         return;
     }
-    // Whatever the poll says, the next try tells it better. A future that was cancelled by now
-    // stays so.
-    PyObject* const passed[] = {future.get(), Py_None};
-    if (owned(PyObject_VectorcallMethod(names().set_result, passed, 2, nullptr))) {
-        return;
-    }
-    owned failed = take_exception();
-    owned done(PyObject_CallMethod(future.get(), "done", nullptr));
-    if (done.get() != Py_True) {
-        raise_again(std::move(failed));
-        report(loop, "A wait for a socket could not be ended");
-    }
+    end_future(loop, future.get(), Py_None);  // whatever the poll says, the next try tells better
 }
 
 // Starts to wait; returns the future to be yielded, null with an exception set.

@@ -1,18 +1,22 @@
 #include "python/native/socket_wait.h"
 
+#include "python/native/names.h"
+
 namespace ringlet::python {
 
-socket_wait::socket_wait(loop_object* l, handler on_end, PyObject* keep, socket_wait** who) noexcept
-    : operation(on_end), loop(l), kept(new_reference(keep)), owner(who), next(l->socket_waits),
-      link(&l->socket_waits) {
+loop_wait::loop_wait(loop_object* l, operation& of, PyObject* keep, loop_wait** who) noexcept
+    : loop(l), waiting(of), kept(new_reference(keep)), owner(who), next(l->waits),
+      link(&l->waits) {
     if (next != nullptr) {
         next->link = &next;
     }
-    l->socket_waits = this;
-    *who = this;
+    l->waits = this;
+    if (owner != nullptr) {
+        *owner = this;
+    }
 }
 
-socket_wait::~socket_wait() {
+loop_wait::~loop_wait() {
     *link = next;
     if (next != nullptr) {
         next->link = link;
@@ -22,32 +26,39 @@ socket_wait::~socket_wait() {
     }
 }
 
-void socket_wait::abandon() noexcept {
+void loop_wait::abandon() noexcept {
     if (owner != nullptr) {
         *std::exchange(owner, nullptr) = nullptr;
     }
     if (loop->core) {
-        loop->core->cancel(*this);
+        loop->core->cancel(waiting);
     }
     Py_CLEAR(kept);
 }
 
-owned take_kept(socket_wait& wait) noexcept {
-    owned kept(std::exchange(wait.kept, nullptr));
-    delete &wait;
-    return kept;
+void end_future(loop_object* loop, PyObject* future, PyObject* result) noexcept {
+    PyObject* const passed[] = {future, result};
+    if (owned(PyObject_VectorcallMethod(names().set_result, passed, 2, nullptr))) {
+        return;
+    }
+    owned failed = take_exception();
+    owned done(PyObject_CallMethod(future, "done", nullptr));
+    if (done.get() != Py_True) {
+        raise_again(std::move(failed));
+        report(loop, "A wait could not be ended");
+    }
 }
 
-int traverse_socket_waits(loop_object* loop, visitproc visit, void* arg) noexcept {
-    for (const socket_wait* each = loop->socket_waits; each != nullptr; each = each->next) {
+int traverse_waits(loop_object* loop, visitproc visit, void* arg) noexcept {
+    for (const loop_wait* each = loop->waits; each != nullptr; each = each->next) {
         Py_VISIT(each->kept);
     }
     return 0;
 }
 
-void forget_socket_waits(loop_object* loop) noexcept {
+void forget_waits(loop_object* loop) noexcept {
     // Letting go of an object can run Python code, but none that starts or ends an operation.
-    for (socket_wait* each = loop->socket_waits; each != nullptr; each = each->next) {
+    for (loop_wait* each = loop->waits; each != nullptr; each = each->next) {
         each->abandon();
     }
 }

@@ -150,22 +150,18 @@ bool check_exception(const attributes& reader) noexcept {
 
 // The wait is over. False with an exception set. A task resumes only whose future has a result; for
 // others it is asked when there is nothing that could have ended the wait.
-bool end_wait(stream_call* call, const attributes& reader) noexcept {
+bool end_wait(stream_call* call, const attributes& reader, PyObject* buffer) noexcept {
     owned future(std::exchange(call->future, nullptr));
-    owned buffer = buffer_of(reader);
-    return reader.set(streams.waiter, Py_None) && buffer &&
-           (PyByteArray_GET_SIZE(buffer.get()) > 0 ||
+    return reader.set(streams.waiter, Py_None) &&
+           (PyByteArray_GET_SIZE(buffer) > 0 ||
             owned(PyObject_CallMethodNoArgs(future.get(), streams.result)));
 }
 
 outcome step_read(stream_call* call, PyObject*& result) noexcept {
     const bool fresh = call->state == call_state::fresh;
     const attributes reader(call->of);
-    if (!(fresh ? check_exception(reader) : end_wait(call, reader))) {
-        return outcome::failed;
-    }
     owned buffer = buffer_of(reader);
-    if (!buffer) {
+    if (!buffer || !(fresh ? check_exception(reader) : end_wait(call, reader, buffer.get()))) {
         return outcome::failed;
     }
     const bool exactly = call->kind == call_kind::read_exactly;

@@ -9,6 +9,7 @@ from asyncio import base_events, format_helpers
 
 from ringlet import _datagram, _native, _tls
 from ringlet._processes import Children
+from ringlet._sendfile import SendFile
 from ringlet._streams import Streams
 
 
@@ -59,7 +60,7 @@ class TimerHandle(asyncio.TimerHandle):
         self._carrier.cancel()
 
 
-class EventLoop(_native.Loop, Children, Streams, asyncio.SelectorEventLoop):
+class EventLoop(_native.Loop, Children, SendFile, Streams, asyncio.SelectorEventLoop):
     """An asyncio event loop on io_uring, or on epoll where the kernel refuses io_uring.
 
     Everything that asyncio's own loop promises holds. In addition:
