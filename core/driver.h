@@ -54,6 +54,10 @@ public:
     // another thread than the one that waits, that is left to the next wait.
     virtual void let_go() noexcept {}
 
+    // Whether a multishot poll goes on telling of what is left, turn after turn, not only of what
+    // comes anew.
+    virtual bool polls_by_level() const noexcept { return false; }
+
     // Hands everything started to the kernel and waits until something has completed, `timeout`
     // has passed (zero: does not wait) or `wake` was called.
     virtual void wait(nanoseconds timeout) noexcept = 0;

@@ -93,6 +93,7 @@ public:
     bool has_work() noexcept override {
         return waiting_count_ > 0 || !written_.empty() || !local_.empty() || !batch_.empty();
     }
+    bool polls_by_level() const noexcept override { return true; }
     void give_back(const lent_buffer& buffer) noexcept override { buffers_.give_back(buffer.id); }
     bool buffers_scarce() const noexcept override {
         return buffers_.lent() > buffers_.count_max / 2;

@@ -316,6 +316,9 @@ void take_readiness(stream_transport* self) noexcept {
     while (++calls <= calls_max && wants_data(self) && polls(self) &&
            (self->buffered ? receive_into_buffer(self) : receive_into_object(self))) {
     }
+    if (!wants_data(self) || !polls(self)) {
+        stop_receiving(self);  // a poll that stands would tell of what is left
+    }
 }
 
 }  // namespace
@@ -324,7 +327,8 @@ void start_receiving(stream_transport* self) noexcept {
     if (wants_data(self) && has_core(self) && !self->receive.active()) {
         self->polling = polls(self);
         if (self->polling) {
-            self->receive.prepare_poll(self->fd, POLLIN, false);
+            self->receive.prepare_poll(self->fd, POLLIN,
+                                       self->loop->core->driver().polls_by_level());
         } else {
             self->receive.prepare_receive(self->fd);
         }

@@ -206,6 +206,26 @@ TEST_CASE("a poll tells of readiness once, a multishot poll again and again") {
     CHECK(often.finals == 1);
 }
 
+TEST_CASE("a multishot poll by level tells of what is left in every turn, until cancelled") {
+    loop on;
+    if (!on.driver().polls_by_level()) {
+        return;
+    }
+    socket_pair pair(on);
+    probe often(on);
+    often.prepare_poll(pair.first, POLLIN, true);
+    on.start(often);
+    CHECK(send_all(on, pair.second, "a"));
+    CHECK(run_until(on, [&] { return often.results.size() >= 3; }));
+    on.cancel(often);
+    CHECK(often.run());
+    const std::size_t seen = often.results.size();
+    for (int turn = 0; turn < 3; ++turn) {
+        on.run_once(false);
+    }
+    CHECK(often.results.size() == seen);
+}
+
 TEST_CASE("real pipes can be polled on every driver") {
     loop on;
     int ends[2];

@@ -439,3 +439,29 @@ def test_debug_mode_reports_a_slow_protocol(loop, run, caplog):
         run(main())
     reports = [record.getMessage() for record in caplog.records]
     assert any('SocketTransport' in text and 'seconds' in text for text in reports), reports
+
+
+@pytest.mark.skipif(not hasattr(asyncio, 'eager_task_factory'), reason='new in Python 3.12')
+def test_eager_tasks_run_at_once_up_to_their_first_wait(loop):
+    loop.set_task_factory(asyncio.eager_task_factory)
+    steps = []
+
+    async def child(name, pause):
+        steps.append(name)
+        if pause:
+            await asyncio.sleep(0)
+            steps.append(f'{name} again')
+        return name
+
+    async def main():
+        done = loop.create_task(child('short', False), name='given')
+        assert done.done() and done.get_name() == 'given' and steps == ['short']
+        waits = asyncio.create_task(child('long', True))
+        assert not waits.done() and steps == ['short', 'long']
+        async with asyncio.TaskGroup() as group:
+            group.create_task(child('third', False))
+            steps.append('after it')
+        assert await waits == 'long'
+
+    loop.run_until_complete(main())
+    assert steps == ['short', 'long', 'third', 'after it', 'long again']

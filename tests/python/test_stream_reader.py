@@ -7,6 +7,7 @@ import socket
 import weakref
 
 import pytest
+from ringlet import _native, _stream_classes
 
 
 async def opened(limit=2 ** 16):
@@ -43,6 +44,25 @@ def test_streams_are_still_asyncio_s(run):
         assert isinstance(served[0][1], asyncio.StreamWriter)
         assert repr(served[0][1]).startswith('<StreamWriter transport=<SocketTransport')
         writer.close()
+        server.close()
+
+    run(main())
+
+
+def test_they_take_the_fast_path(run):
+    async def main():
+        served = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(lambda *ends: served.set_result(ends), '127.0.0.1', 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        its_reader, its_writer = await served
+        for each in (reader, its_reader):
+            assert type(each) is _stream_classes.StreamReader
+            call = each.read(1)
+            assert type(call) is _native.StreamCall
+            call.close()
+        assert type(its_writer) is _stream_classes.StreamWriter
+        for each in (writer, its_writer):
+            each.close()
         server.close()
 
     run(main())
