@@ -78,7 +78,7 @@ owned call_in(PyObject* context, PyObject* function, PyObject* argument) noexcep
 void hand_over(acceptor* self, PyObject* context, int fd) noexcept {
     owned number(PyLong_FromLong(fd));
     if (!number) {
-        self->loop->core->driver().close(fd);
+        close_descriptor(self->loop, fd);
     }
     if (!number || !call_in(context, self->take, number.get())) {
         report(self->loop, "Error on transport creation for incoming connection");
@@ -93,7 +93,7 @@ void take_connection(acceptor* self, int fd) noexcept {
     }
     owned protocol = context ? call_in(context.get(), self->factory, nullptr) : owned();
     if (!protocol) {
-        self->loop->core->driver().close(fd);
+        close_descriptor(self->loop, fd);
         ignore_failure(self);
         return;
     }
@@ -124,7 +124,7 @@ void accepted(operation& op, const completion& what) noexcept {
     Py_INCREF(self);
     slow_watch watch(self->loop, reinterpret_cast<PyObject*>(self));
     if (what.result >= 0 && self->closed) {
-        self->loop->core->driver().close(what.result);
+        close_descriptor(self->loop, what.result);
     } else if (what.result >= 0) {
         take_connection(self, what.result);
     } else if (!self->closed && what.result != -ECONNABORTED && what.result != -EINTR &&
@@ -192,6 +192,7 @@ PyObject* close(PyObject* object, PyObject*) noexcept {
     if (!std::exchange(self->closed, true) && has_core(self)) {
         self->loop->core->cancel(self->accept);
         self->loop->core->driver().let_go();
+        end_other_waits(self->loop, self->fd);
         self->loop->core->driver().release(self->fd);
     }
     Py_RETURN_NONE;

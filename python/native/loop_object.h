@@ -134,6 +134,12 @@ PyObject* loop_add_writer_unchecked(PyObject*, PyObject* const*, Py_ssize_t, PyO
 PyObject* loop_remove_reader_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_remove_writer_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_watched(PyObject*, PyObject*) noexcept;
+// A transport begins to read from the descriptor, or is about to close it: whoever else waits for it
+// does so no longer, as where all share one selector. May run Python code.
+void end_other_readers(loop_object* loop, int fd) noexcept;
+void end_other_waits(loop_object* loop, int fd) noexcept;
+// The driver's close of a descriptor that the extension was given.
+void close_descriptor(loop_object* loop, int fd) noexcept;
 // Splicing. _splice(file, offset, pipe, its writing end, bytes): a future of the bytes moved, or of
 // an errno as a negative number; `pipe` is kept until the operation has ended, also when the future
 // was cancelled. _splice_now(reading end, socket, bytes): moved at once, or OSError.

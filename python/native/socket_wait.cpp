@@ -49,6 +49,19 @@ void end_future(loop_object* loop, PyObject* future, PyObject* result) noexcept 
     }
 }
 
+void cancel_waits(loop_object* loop, int fd) noexcept {
+    bool any = false;
+    for (loop_wait* each = loop->waits; each != nullptr; each = each->next) {
+        if (each->waiting.descriptor() == fd && each->waiting.active()) {
+            loop->core->cancel(each->waiting);
+            any = true;
+        }
+    }
+    if (any) {
+        loop->core->driver().let_go();
+    }
+}
+
 int traverse_waits(loop_object* loop, visitproc visit, void* arg) noexcept {
     for (const loop_wait* each = loop->waits; each != nullptr; each = each->next) {
         Py_VISIT(each->kept);

@@ -86,13 +86,14 @@ void close_descriptor(stream_transport* self) noexcept {
     }
     if (self->socket == nullptr) {
         if (has_core(self)) {
-            self->loop->core->driver().close(self->fd);
+            close_descriptor(self->loop, self->fd);
         } else {
             ::close(self->fd);
         }
         return;
     }
     if (has_core(self)) {
+        end_other_waits(self->loop, self->fd);
         self->loop->core->driver().release(self->fd);
     }
     owned exception = take_exception();
@@ -262,6 +263,9 @@ PyObject* begin(PyObject* object, PyObject* waiter) noexcept {
     }
     if (waiter == Py_None) {
         self->begun = true;
+        if (has_core(self)) {
+            end_other_readers(self->loop, self->fd);
+        }
         start_receiving(self);
         Py_RETURN_NONE;
     }

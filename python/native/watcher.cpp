@@ -9,6 +9,7 @@
 #include "python/native/call_arguments.h"
 #include "python/native/handle.h"
 #include "python/native/names.h"
+#include "python/native/socket_wait.h"
 
 namespace ringlet::python {
 namespace {
@@ -68,9 +69,10 @@ bool watcher::same_file() noexcept {
         raise_errno(errno);
         return false;
     }
-    // What epoll refuses, asyncio's users expect to be refused.
-    const bool device = S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode);
-    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || (device && !can_be_polled(fd_))) {
+    // What epoll refuses, asyncio's users expect to be refused: most files, but not /proc/mounts.
+    const bool file = S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) ||
+                      S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode);
+    if (file && !can_be_polled(fd_)) {
         raise_errno(EPERM);
         return false;
     }
@@ -283,6 +285,12 @@ PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyOb
     });
 }
 
+void remove_side(loop_object* loop, int fd, watcher::side which) noexcept {
+    if (watcher* const watched = find(loop, fd)) {
+        watched->remove(which);
+    }
+}
+
 PyObject* remove(PyObject* self, PyObject* file, watcher::side which, asker who) noexcept {
     loop_object* const loop = as_loop(self);
     if (loop->closed) {
@@ -297,6 +305,25 @@ PyObject* remove(PyObject* self, PyObject* file, watcher::side which, asker who)
 }
 
 }  // namespace
+
+void end_other_readers(loop_object* loop, int fd) noexcept {
+    remove_side(loop, fd, watcher::reading);
+}
+
+void end_other_waits(loop_object* loop, int fd) noexcept {
+    owned exception = take_exception();
+    remove_side(loop, fd, watcher::reading);
+    remove_side(loop, fd, watcher::writing);
+    cancel_waits(loop, fd);
+    if (exception) {
+        raise_again(std::move(exception));
+    }
+}
+
+void close_descriptor(loop_object* loop, int fd) noexcept {
+    end_other_waits(loop, fd);
+    loop->core->driver().close(fd);
+}
 
 PyObject* loop_add_reader(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
                           PyObject* keywords) noexcept {

@@ -64,7 +64,7 @@ class _Transfer:
 
     async def run(self, sendfile):
         while wanted := self._next_step():
-            if self.piped == 0 and not self._is_cached(wanted):
+            if self.piped == 0 and not self._is_at_hand(wanted):
                 await self._fill_pipe(wanted)
                 if self.piped == 0:
                     return
@@ -81,18 +81,24 @@ class _Transfer:
     def _next_step(self):
         return _STEP_BYTES if self.count is None else min(_STEP_BYTES, self.count - self.sent)
 
-    def _is_cached(self, wanted):
+    def _is_at_hand(self, wanted):
         at = self.offset + self.sent
         if at >= self.cached_end:
             known = min(wanted, self.size - at)
-            if known > 0 and not _is_cached(self.fd, at, known):
+            if known > 0 and not _is_cached(self.fd, at, known) and self._has_pipe():
                 return False
             self.cached_end = at + wanted
         return True
 
-    async def _fill_pipe(self, wanted):
+    def _has_pipe(self):
         if self.pipe is None:
-            self.pipe = _Pipe(*os.pipe())
+            try:
+                self.pipe = _Pipe(*os.pipe())
+            except OSError:
+                return False  # out of descriptors: then the disk is waited for
+        return True
+
+    async def _fill_pipe(self, wanted):
         moved = await self.loop._splice(self.fd, self.offset + self.sent, self.pipe,
                                         self.pipe.writer, min(wanted, _PIPE_BYTES))
         if moved < 0:
@@ -118,13 +124,22 @@ class _Transfer:
             self.loop.remove_writer(fd)
 
 
+    def leave_position(self, file):
+        """Where what was sent ends, unless the file was closed meanwhile."""
+        try:
+            if file.fileno() == self.fd:
+                self.loop._sock_sendfile_update_filepos(self.fd, self.offset + self.sent, self.sent)
+        except (OSError, ValueError):
+            pass
+
+
 class SendFile:
     """The part of the loop that sends files; sendfile() and sock_sendfile() come here."""
 
     async def _sock_sendfile_native(self, sock, file, offset, count):
         size = _size_of(file)
         sendfile = getattr(unix_events.os, 'sendfile', None)  # asyncio's, as it may be patched
-        if size is None or sendfile is None:
+        if size is None or sendfile is None or not (count or size):
             return await super()._sock_sendfile_native(sock, file, offset, count)
         transfer = _Transfer(self, sock, file, size, offset, count)
         try:
@@ -137,5 +152,5 @@ class SendFile:
             raise
         finally:
             transfer.pipe = None  # which a traceback would keep
-            self._sock_sendfile_update_filepos(transfer.fd, offset + transfer.sent, transfer.sent)
+            transfer.leave_position(file)
         return transfer.sent

@@ -32,7 +32,29 @@ else:
         def _on_handshake_complete(self, handshake_exc):
             if handshake_exc is None:
                 self._adopt(self._sslobj._sslobj)
+            upgraded = (handshake_exc is None and not self._app_reading_paused and
+                        self._app_state is not sslproto.AppProtocolState.STATE_INIT)
+            if upgraded:
+                self._held = self._app_reading_paused = True
             super()._on_handshake_complete(handshake_exc)
+            if upgraded:
+                self._loop.call_soon(self._let_read)
+
+        # After start_tls data waits until whoever awaits that has run, and maybe pauses, sets
+        # another protocol or begins TLS once more.
+        _held = False
+
+        def _let_read(self):
+            if self._held:
+                self._resume_reading()
+
+        def _pause_reading(self):
+            self._held = False
+            super()._pause_reading()
+
+        def _resume_reading(self):
+            self._held = False
+            super()._resume_reading()
 
         def _get_app_transport(self):
             transport = super()._get_app_transport()

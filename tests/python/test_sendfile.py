@@ -289,6 +289,53 @@ def test_a_socket_that_is_not_connected_is_refused(run, path):
     run(main())
 
 
+def test_a_file_closed_with_the_cancel_is_no_other_error_and_no_other_file_moves(run, pair, path,
+                                                                                 small):
+    async def main():
+        loop = asyncio.get_running_loop()
+        file = open(path, 'rb')
+        sending = asyncio.ensure_future(loop.sock_sendfile(pair[0], file))
+        await receive_some(pair[1], 1)
+        number = file.fileno()
+        sending.cancel()
+        file.close()
+        with open(small, 'rb', buffering=0) as other:
+            assert other.fileno() == number
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            assert other.tell() == 0
+
+    run(main())
+
+
+def test_without_a_descriptor_for_a_pipe_the_file_arrives_all_the_same(run, pair, path, way,
+                                                                       monkeypatch):
+    def fails():
+        raise OSError(errno.EMFILE, 'Too many open files')
+
+    monkeypatch.setattr(os, 'pipe', fails)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        receiving = asyncio.ensure_future(receive_all(pair[1]))
+        with open(path, 'rb') as file:
+            await loop.sock_sendfile(pair[0], file, fallback=False)
+        pair[0].shutdown(socket.SHUT_WR)
+        assert await receiving == path.read_bytes()
+
+    run(main())
+
+
+def test_a_file_without_a_size_sends_nothing(run, pair):
+    async def main():
+        with open('/proc/self/status', 'rb') as file:
+            loop = asyncio.get_running_loop()
+            assert await loop.sock_sendfile(pair[0], file, fallback=False) == 0
+            assert await loop.sock_sendfile(pair[0], file, 1 << 40) == 0
+
+    run(main())
+
+
 def test_a_loop_that_is_closed_meanwhile_leaves_no_descriptor(driver, pair, path, descriptors,
                                                               way):
     before = descriptors()

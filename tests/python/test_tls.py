@@ -449,3 +449,48 @@ def test_a_certificate_that_is_not_trusted_is_refused(run, contexts):
         server.close()
 
     run(main())
+
+
+def test_tls_begun_twice_without_a_word_in_between(run, contexts):
+    async def serve_twice(reader, writer):
+        await writer.start_tls(contexts[0])
+        await writer.start_tls(contexts[0])
+        writer.write((await reader.readline()).upper())
+        await writer.drain()
+        writer.close()
+
+    async def main():
+        server = await asyncio.start_server(serve_twice, '127.0.0.1', 0)
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            await writer.start_tls(contexts[1], server_hostname='localhost')
+            await writer.start_tls(contexts[1], server_hostname='localhost')
+            writer.write(b'hello\n')
+            assert await asyncio.wait_for(reader.readline(), 10) == b'HELLO\n'
+            writer.close()
+        server.close()
+
+    run(main())
+
+
+def test_a_protocol_that_pauses_after_start_tls_gets_nothing_before_it_resumes(run, contexts):
+    async def serve_word(reader, writer):
+        await writer.start_tls(contexts[0])
+        writer.write(b'word')
+        writer.close()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(serve_word, '127.0.0.1', 0)
+        transport, _ = await loop.create_connection(Recorder, *server.sockets[0].getsockname())
+        inner = Recorder()
+        secure = await loop.start_tls(transport, inner, contexts[1], server_hostname='localhost')
+        secure.pause_reading()
+        await asyncio.sleep(0.05)
+        assert not inner.received
+        secure.resume_reading()
+        await until(lambda: bytes(inner.received) == b'word')
+        secure.close()
+        server.close()
+
+    run(main())
