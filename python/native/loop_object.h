@@ -134,7 +134,7 @@ PyObject* loop_add_writer_unchecked(PyObject*, PyObject* const*, Py_ssize_t, PyO
 PyObject* loop_remove_reader_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_remove_writer_unchecked(PyObject*, PyObject*) noexcept;
 PyObject* loop_watched(PyObject*, PyObject*) noexcept;
-// A transport begins to read from the descriptor, or is about to close it: whoever else waits for it
+// A transport begins to read from the descriptor, or is about to close it: who else waits for it
 // does so no longer, as where all share one selector. May run Python code.
 void end_other_readers(loop_object* loop, int fd) noexcept;
 void end_other_waits(loop_object* loop, int fd) noexcept;

@@ -43,7 +43,7 @@ owned take_kept(Wait& wait) noexcept {
 // The wait is over: `result` is the future's, unless that was cancelled by now. Runs Python code.
 void end_future(loop_object* loop, PyObject* future, PyObject* result) noexcept;
 int traverse_waits(loop_object* loop, visitproc visit, void* arg) noexcept;
-// The descriptor is about to be closed: those that wait for it end, and whom they keep is never told.
+// The descriptor is about to be closed: waits for it end, and whom they keep is never told.
 void cancel_waits(loop_object* loop, int fd) noexcept;
 // For the end of the loop: nobody is told.
 void forget_waits(loop_object* loop) noexcept;

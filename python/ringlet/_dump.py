@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
     from typing import Any, Iterable, Optional
 
-# asyncio's own waits, by the function that waits: the names that docs/dumps.md uses.
+# asyncio's own waits, by the function that waits; C++'s dumps use the same names where they have
+# the same wait.
 _WAITS = {
     ('tasks', 'sleep'): 'sleep',
     ('tasks', '_wait'): 'wait',
@@ -66,7 +67,15 @@ def dump_tasks(loop: Optional[asyncio.AbstractEventLoop] = None) -> str:
 
 
 def dump_tasks_data(loop: Optional[asyncio.AbstractEventLoop] = None) -> dict[str, Any]:
-    """The same as data that json.dumps() takes: dicts, lists, strings, numbers, None."""
+    """Say the same as data that json.dumps() takes: dicts, lists, strings, numbers, None.
+
+    Of the loop: driver (None on another loop), time, running, debug; timers, operations and ready,
+    counts; tasks; descriptors, each with the callbacks that read and write. Of a task: id, name,
+    coroutine, where it was defined and created (with created_stack, in debug mode), state
+    ("running", "ready" or "waiting"), cancelling, waits_for (a name, or None), waits_s and
+    at_most_s (seconds that a sleep has waited and will), stack (of awaits, the outermost first) and
+    children (the ids of the tasks that it waits for).
+    """
     if loop is None:
         loop = asyncio.get_running_loop()
     now = loop.time()

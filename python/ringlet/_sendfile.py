@@ -1,4 +1,4 @@
-"""sendfile: out of the page cache into the socket, and no wait for a disk in the loop's thread."""
+"""sendfile: what is cached goes into the socket at once, the rest by splice on the driver."""
 
 import asyncio
 import errno

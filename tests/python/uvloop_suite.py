@@ -5,13 +5,15 @@
     tests/python/uvloop_suite.py --factory asyncio:new_event_loop test_tcp
 
 Takes what conformance/run.py takes. The sources come as a source distribution from the package
-index, once, into build/uvloop-tests. A stand-in for the package gives its tests our loop, in both
-variants that most of them have: uvloop's own and asyncio's. The last line is "N passed, N failed".
+index into build/uvloop-tests; where that cannot be reached, the one of last time is taken. A
+stand-in for the package gives its tests our loop, in both variants that most of them have: uvloop's
+own and asyncio's. The last line is "N passed, N failed".
 """
 
 import argparse
 import glob
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -28,13 +30,22 @@ LEFT_OUT = {
 }
 
 
+def version_of(archive):
+    return [int(number) for number in re.findall(r"\d+", os.path.basename(archive))]
+
+
 def fetch(python, folder):
     """The unpacked source distribution."""
     os.makedirs(folder, exist_ok=True)
-    if not glob.glob(os.path.join(folder, "uvloop-*.tar.gz")):
-        subprocess.run([python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary",
-                        "uvloop", "--dest", folder, "uvloop"], check=True)
-    archive = max(glob.glob(os.path.join(folder, "uvloop-*.tar.gz")), key=os.path.getmtime)
+    found = glob.glob(os.path.join(folder, "uvloop-*.tar.gz"))
+    fetched = subprocess.run([python, "-m", "pip", "download", "--quiet", "--no-deps",
+                              "--no-binary", "uvloop", "--dest", folder, "uvloop"],
+                             check=not found)
+    if fetched.returncode:
+        print("the newest release cannot be fetched")
+    else:
+        found = glob.glob(os.path.join(folder, "uvloop-*.tar.gz"))
+    archive = max(found, key=version_of)
     source = archive[:-len(".tar.gz")]
     if not os.path.isdir(source):
         with tarfile.open(archive) as file:

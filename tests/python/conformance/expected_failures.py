@@ -1,6 +1,7 @@
 """The tests of CPython that cannot pass on another loop than the selector's, each with its reason.
 
-Only what mocks or inspects the inside of a selector loop may stand here. A test that is named here
+Only what mocks or inspects the inside of a selector loop may stand here, or wants that it is no
+more than the abstract base class. A test that is named here
 and passes is a failure, and so is a name that no test of the running Python has.
 """
 
