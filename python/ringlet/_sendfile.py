@@ -123,7 +123,6 @@ class _Transfer:
         finally:
             self.loop.remove_writer(fd)
 
-
     def leave_position(self, file):
         """Where what was sent ends, unless the file was closed meanwhile."""
         try:

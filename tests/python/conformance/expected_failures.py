@@ -72,7 +72,6 @@ UVLOOP = [
     ]),
     ("it looks into uvloop's SSLProtocol, or wants its answer to data after an end", None, None, [
         "test_tcp.Test_UV_TCPSSL.test_bpo_39951_discard_trailing_data",
-        "test_tcp.Test_UV_TCPSSL.test_first_data_after_wakeup",
         "test_tcp.Test_UV_TCPSSL.test_flush_before_shutdown",
         "test_tcp.Test_UV_TCPSSL.test_shutdown_timeout_handler_not_set",
         "test_tcp.Test_UV_TCPSSL.test_shutdown_while_pause_reading",
