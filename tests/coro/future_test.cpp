@@ -109,18 +109,19 @@ TEST_CASE("a promise without a future can be settled and dropped") {
 TEST_CASE("a callback that returns a future makes a chain with that one's result") {
     no_leaks check;
     loop on;
+    // They outlive the stories: a callback may run after one that failed.
+    promise<counted> first(on);
+    promise<int> second(on);
+    promise<void> third(on);
+    auto then_second = [&](counted value) {
+        CHECK(value.number() == 1);
+        return second.get_future();
+    };
+    auto then_third = [&](int value) -> future<void> {
+        CHECK(value == 2);
+        return third.get_future();
+    };
     auto story = [&]() -> task<void> {
-        promise<counted> first(on);
-        promise<int> second(on);
-        promise<void> third(on);
-        auto then_second = [&](counted value) {
-            CHECK(value.number() == 1);
-            return second.get_future();
-        };
-        auto then_third = [&](int value) -> future<void> {
-            CHECK(value == 2);
-            return third.get_future();
-        };
         future<void> ended = first.get_future().then(then_second).then(then_third);
         first.set_value(1);
         co_await wait_passes(3);
@@ -132,9 +133,9 @@ TEST_CASE("a callback that returns a future makes a chain with that one's result
         co_await ended;
     };
     run(on, story());
+    promise<void> outer(on);
+    promise<int> inner(on);
     auto failing = [&]() -> task<void> {
-        promise<void> outer(on);
-        promise<int> inner(on);
         future<int> ended = outer.get_future().then([&] { return inner.get_future(); });
         outer.set_value();
         co_await wait_passes(2);
@@ -142,21 +143,22 @@ TEST_CASE("a callback that returns a future makes a chain with that one's result
         co_await ended;
     };
     CHECK_THROWS_WITH(run(on, failing()), "inner");
+    promise<void> thrower(on);
     auto thrown = [&]() -> task<void> {
-        promise<void> outer(on);
-        future<int> ended = outer.get_future().then(
+        future<int> ended = thrower.get_future().then(
             []() -> future<int> { throw std::runtime_error("no future"); });
-        outer.set_value();
+        thrower.set_value();
         co_await ended;
     };
     CHECK_THROWS_WITH(run(on, thrown()), "no future");
+    promise<void> other_outer(on);
+    promise<int> dropped_inner(on);
     auto dropped = [&]() -> task<void> {
-        promise<void> outer(on);
-        promise<int> inner(on);
-        future<int> ended = outer.get_future().then([&] { return inner.get_future(); });
-        outer.set_value();
+        future<int> ended =
+            other_outer.get_future().then([&] { return dropped_inner.get_future(); });
+        other_outer.set_value();
         co_await wait_passes(2);
-        inner = promise<int>(on);
+        dropped_inner = promise<int>(on);
         co_await ended;
     };
     CHECK_THROWS_AS(run(on, dropped()), error);
