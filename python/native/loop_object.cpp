@@ -206,7 +206,11 @@ PyMethodDef methods[] = {
      "Calls it when time() is `when`."},
     {"_carry_at", as_method(loop_carry_at), METH_FASTCALL, nullptr},
     {"create_task", as_method(loop_create_task), METH_FASTCALL | METH_KEYWORDS,
-     "create_task($self, coro, *, name=None, context=None)\n--\n\n"
+     "create_task($self, coro, *, name=None"
+#if PY_VERSION_HEX >= 0x030b0000
+     ", context=None"
+#endif
+     ")\n--\n\n"
      "See asyncio.AbstractEventLoop.create_task."},
     {"create_future", loop_create_future, METH_NOARGS,
      "create_future($self)\n--\n\nA new asyncio.Future of this loop."},

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socket
+import sys
 import weakref
 
 import pytest
@@ -60,7 +61,8 @@ def test_they_take_the_fast_path(run):
             call = each.read(1)
             assert type(call) is _native.StreamCall
             call.close()
-        assert type(its_writer) is _stream_classes.StreamWriter
+        if sys.version_info < (3, 13):  # from then on nobody but the handler has it
+            assert type(its_writer) is _stream_classes.StreamWriter
         for each in (writer, its_writer):
             each.close()
         server.close()
