@@ -6,7 +6,6 @@
 #include <new>
 
 #include "core/file_operation.h"
-#include "python/native/names.h"
 #include "python/native/socket_wait.h"
 
 namespace ringlet::python {

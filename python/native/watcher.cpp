@@ -285,10 +285,10 @@ PyObject* add(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyOb
     });
 }
 
-void remove_side(loop_object* loop, int fd, watcher::side which) noexcept {
-    if (watcher* const watched = find(loop, fd)) {
-        watched->remove(which);
-    }
+// Whether there was one.
+bool remove_side(loop_object* loop, int fd, watcher::side which) noexcept {
+    watcher* const watched = find(loop, fd);
+    return watched != nullptr && watched->remove(which);
 }
 
 PyObject* remove(PyObject* self, PyObject* file, watcher::side which, asker who) noexcept {
@@ -300,8 +300,7 @@ PyObject* remove(PyObject* self, PyObject* file, watcher::side which, asker who)
     if (fd < 0 || (who == asker::user && !check_no_transport(loop, fd))) {
         return nullptr;
     }
-    watcher* const watched = find(loop, fd);
-    return PyBool_FromLong(watched != nullptr && watched->remove(which));
+    return PyBool_FromLong(remove_side(loop, fd, which));
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 
+from sockets import tcp_pair
+
 
 class Recorder(asyncio.Protocol):
     """Writes down what it is told."""
@@ -54,9 +56,7 @@ async def connected(factory=Recorder, unix=False):
     if unix:
         ours, theirs = socket.socketpair()
     else:
-        with socket.create_server(('127.0.0.1', 0)) as listener:
-            theirs = socket.create_connection(listener.getsockname())
-            ours, _ = listener.accept()
+        theirs, ours = tcp_pair()
     ours.setblocking(False)
     theirs.settimeout(20)
     _, protocol = await loop.connect_accepted_socket(factory, ours)

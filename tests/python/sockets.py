@@ -1,6 +1,14 @@
 """What tests with sockets share."""
 
 import asyncio
+import socket
+
+
+def tcp_pair():
+    """Two connected TCP sockets, as socket.socketpair() makes of the other kind."""
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        return ours, listener.accept()[0]
 
 
 def fill(sock):

@@ -9,14 +9,13 @@ import os
 import socket
 
 import pytest
+from sockets import tcp_pair
 
 
 @pytest.fixture
 def ends():
     """Two connected TCP sockets, neither blocking; whoever closes one does so before."""
-    with socket.create_server(('127.0.0.1', 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
-        theirs, _ = listener.accept()
+    ours, theirs = tcp_pair()
     for each in (ours, theirs):
         each.setblocking(False)
     yield ours, theirs
@@ -127,9 +126,7 @@ def test_a_wait_for_a_socket_long_closed_does_not_touch_the_next_of_its_number(r
         await turns()
         number = first.fileno()
         first.close()
-        with socket.create_server(('127.0.0.1', 0)) as listener:
-            other = socket.create_connection(listener.getsockname())
-            theirs, _ = listener.accept()
+        other, theirs = tcp_pair()
         if other.fileno() != number:
             os.dup2(other.fileno(), number)
             other.close()
